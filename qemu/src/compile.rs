@@ -1,0 +1,281 @@
+//! Calls cargo: one call for each class of packages, and one for each package outside the workspace.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::resolve::Unit;
+use crate::workspace::{Class, Workspace, cargo};
+
+/// Flags for code without `std`: it runs at fixed addresses, in the kernel's case in the top 2 GiB.
+const NATIVE_FLAGS: &str = "-Crelocation-model=static -Ccode-model=kernel -Cno-redzone=yes \
+                            -Cforce-frame-pointers=yes -Ctarget-cpu=x86-64";
+
+/// Flags for ordinary programs: static, at a fixed address.
+const STD_FLAGS: &str = "-Ctarget-feature=+crt-static -Crelocation-model=static";
+
+/// Settings that a package outside the workspace gets whatever its own profile says: without `panic = "abort"` a
+/// program without `std` does not link.
+const EXTERNAL_SETTINGS: [&str; 3] = [
+    "profile.release.panic=\"abort\"",
+    "profile.release.lto=\"fat\"",
+    "profile.release.codegen-units=1",
+];
+
+/// Which checks are compiled in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// What users get.
+    #[default]
+    Release,
+    /// Optimised, with every invariant check.
+    Checked,
+}
+
+impl Profile {
+    /// The profile's name for cargo.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Checked => "checked",
+        }
+    }
+}
+
+/// Why there is no binary.
+#[derive(Debug, Error)]
+pub enum CompileError {
+    /// cargo cannot be started, or its log or a binary cannot be read or written.
+    #[error("cannot build: {what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// cargo failed; its output was shown or is in the log.
+    #[error("cargo failed to build {packages} ({class} class){}", log.as_ref().map_or_else(String::new, |log| format!("; see {}", log.display())))]
+    Failed {
+        /// The packages.
+        packages: String,
+        /// How they were built.
+        class: &'static str,
+        /// Where cargo's output is, if it was not shown.
+        log: Option<PathBuf>,
+    },
+    /// A package has several binaries, none of them the wanted one.
+    #[error("package `{package}` has no binary `{wanted}`; it has: {known}")]
+    NoBinary {
+        /// The package.
+        package: String,
+        /// The binary.
+        wanted: String,
+        /// What it has.
+        known: String,
+    },
+}
+
+/// Builds packages of one project.
+pub struct Compiler<'a> {
+    /// The project.
+    pub workspace: &'a Workspace,
+    /// With or without checks.
+    pub profile: Profile,
+    /// Where cargo's output goes; `None` shows it.
+    pub log: Option<&'a Path>,
+}
+
+/// One line of cargo's messages.
+#[derive(Debug, Deserialize)]
+struct Message {
+    reason: String,
+    manifest_path: Option<PathBuf>,
+    target: Option<Target>,
+    executable: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Target {
+    name: String,
+}
+
+/// A binary that cargo made.
+#[derive(Debug)]
+struct Artifact {
+    manifest: PathBuf,
+    name: String,
+    path: PathBuf,
+}
+
+impl Compiler<'_> {
+    /// Builds all units and returns their binaries.
+    ///
+    /// # Errors
+    /// The first failed call of cargo, or a unit whose binary does not exist.
+    pub fn build(&self, units: &BTreeSet<Unit>) -> Result<BTreeMap<Unit, Vec<u8>>, CompileError> {
+        let mut groups: BTreeMap<(Class, Option<&Path>), Vec<&Unit>> = BTreeMap::new();
+        for unit in units {
+            groups
+                .entry((unit.class, unit.external_manifest.as_deref()))
+                .or_default()
+                .push(unit);
+        }
+        let mut binaries = BTreeMap::new();
+        for ((class, external), members) in groups {
+            let artifacts = self.call_cargo(class, external, &members)?;
+            for unit in members {
+                // Read at once: the next package outside the workspace may have a binary of the same name.
+                let path = self.choose(unit, &artifacts)?;
+                let bytes = std::fs::read(path).map_err(|source| CompileError::Io {
+                    what: path.display().to_string(),
+                    source,
+                })?;
+                binaries.insert(unit.clone(), bytes);
+            }
+        }
+        Ok(binaries)
+    }
+
+    fn call_cargo(
+        &self,
+        class: Class,
+        external: Option<&Path>,
+        units: &[&Unit],
+    ) -> Result<Vec<Artifact>, CompileError> {
+        let packages: BTreeSet<_> = units.iter().map(|unit| unit.package.as_str()).collect();
+        let mut command = self.command(class, external, &packages);
+        if let Some(log) = self.log {
+            let file = File::options().create(true).append(true).open(log);
+            command.stderr(file.map_err(|source| CompileError::Io {
+                what: log.display().to_string(),
+                source,
+            })?);
+        }
+        let output = command
+            .stdout(Stdio::piped())
+            .stdin(Stdio::null())
+            .spawn()
+            .and_then(std::process::Child::wait_with_output)
+            .map_err(|source| CompileError::Io {
+                what: "cargo".into(),
+                source,
+            })?;
+        if !output.status.success() {
+            return Err(CompileError::Failed {
+                packages: packages.into_iter().collect::<Vec<_>>().join(", "),
+                class: class.folder(),
+                log: self.log.map(Path::to_owned),
+            });
+        }
+        Ok(artifacts(&output.stdout))
+    }
+
+    fn command(&self, class: Class, external: Option<&Path>, packages: &BTreeSet<&str>) -> Command {
+        let mut command = cargo();
+        command.current_dir(&self.workspace.root).arg("build");
+        command
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
+            .env_remove("CARGO_BUILD_RUSTFLAGS");
+        command.args(["--message-format", "json-render-diagnostics"]);
+        // The checks are for what runs without `std`: the kernel, its runtime and the servers.
+        let profile = match (class, external) {
+            (Class::Native, None) => self.profile,
+            _ => Profile::Release,
+        };
+        command.args(["--profile", profile.name()]);
+        for package in packages {
+            command.args(["-p", package]);
+        }
+        let mut target = self.workspace.target.clone();
+        if let Some(manifest) = external {
+            target.push("external");
+            command.arg("--manifest-path").arg(manifest);
+            for setting in EXTERNAL_SETTINGS {
+                command.args(["--config", setting]);
+            }
+        }
+        command.arg("--target-dir").arg(target.join(class.folder()));
+        command.env(
+            "RUSTFLAGS",
+            match class {
+                Class::Native => NATIVE_FLAGS,
+                Class::Std => STD_FLAGS,
+            },
+        );
+        command
+    }
+
+    fn choose<'b>(&self, unit: &Unit, artifacts: &'b [Artifact]) -> Result<&'b Path, CompileError> {
+        let manifest = match &unit.external_manifest {
+            Some(manifest) => Some(manifest),
+            None => self
+                .workspace
+                .package(&unit.package)
+                .map(|package| &package.manifest),
+        };
+        let own: Vec<_> = artifacts
+            .iter()
+            .filter(|artifact| Some(&artifact.manifest) == manifest)
+            .collect();
+        let wanted = unit.binary.as_ref().unwrap_or(&unit.package);
+        let named = own.iter().find(|artifact| &artifact.name == wanted);
+        let chosen = match (named, own.as_slice()) {
+            (Some(artifact), _) => Some(*artifact),
+            (None, [only]) if unit.binary.is_none() => Some(*only),
+            _ => None,
+        };
+        chosen
+            .map(|artifact| artifact.path.as_path())
+            .ok_or_else(|| CompileError::NoBinary {
+                package: unit.package.clone(),
+                wanted: wanted.clone(),
+                known: own
+                    .iter()
+                    .map(|artifact| artifact.name.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            })
+    }
+}
+
+/// Picks the binaries out of cargo's messages.
+fn artifacts(messages: &[u8]) -> Vec<Artifact> {
+    let lines = messages.split(|&byte| byte == b'\n');
+    let messages = lines.filter_map(|line| serde_json::from_slice::<Message>(line).ok());
+    let artifact = |message: Message| {
+        Some(Artifact {
+            manifest: message.manifest_path?,
+            name: message.target?.name,
+            path: message.executable?,
+        })
+    };
+    messages
+        .filter(|message| message.reason == "compiler-artifact")
+        .filter_map(artifact)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::artifacts;
+
+    #[test]
+    fn binaries_are_picked_out_of_the_messages() {
+        let messages = br#"{"reason":"compiler-artifact","manifest_path":"/s/l4/Cargo.toml","target":{"name":"l4"},"executable":null}
+{"reason":"build-script-executed","package_id":"x"}
+not json
+{"reason":"compiler-artifact","manifest_path":"/s/moe/Cargo.toml","target":{"name":"moe"},"executable":"/t/moe"}
+{"reason":"build-finished","success":true}"#;
+        let found = artifacts(messages);
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            (found[0].name.as_str(), found[0].path.to_str()),
+            ("moe", Some("/t/moe"))
+        );
+    }
+}

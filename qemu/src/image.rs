@@ -1,0 +1,187 @@
+//! The boot image: one ELF file with the kernel and, as one more segment, the archive of all modules.
+//!
+//! The archive lies at the first multiple of [`ARCHIVE_ALIGNMENT`] behind the kernel in physical memory, where the
+//! kernel looks for its magic.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use l4::archive::{self, ArchiveError};
+use thiserror::Error;
+
+use crate::compile::{CompileError, Compiler};
+use crate::elf::{self, ElfError};
+use crate::resolve::{Contents, Item, Source, Unit};
+
+/// Physical alignment of the archive in bytes: a large page, so that the kernel can map it with large pages.
+pub const ARCHIVE_ALIGNMENT: u64 = 2 << 20;
+
+/// Why there is no image.
+#[derive(Debug, Error)]
+pub enum ImageError {
+    /// A package does not build.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// A file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A program is no usable ELF file.
+    #[error("module `{name}`: {source}")]
+    Elf {
+        /// The module.
+        name: String,
+        /// What is wrong.
+        source: ElfError,
+    },
+    /// A name or command line does not fit.
+    #[error("module `{name}` with command line `{command_line}`: {source}")]
+    Archive {
+        /// The module.
+        name: String,
+        /// Its command line.
+        command_line: String,
+        /// What does not fit.
+        source: ArchiveError,
+    },
+}
+
+/// An image on disk.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The folder with all its files.
+    pub folder: PathBuf,
+    /// What QEMU boots.
+    pub file: PathBuf,
+    /// The kernel with its symbols.
+    pub kernel: PathBuf,
+}
+
+/// A module's bytes as they go into the archive.
+struct Packed<'a> {
+    item: &'a Item,
+    bytes: Vec<u8>,
+    is_program: bool,
+}
+
+/// Builds what `contents` names and writes the image and, beside it, the programs with their symbols to `folder`.
+///
+/// # Errors
+/// What cannot be built, read, packed or written.
+pub fn make(contents: &Contents, compiler: &Compiler<'_>, folder: &Path) -> Result<Image, ImageError> {
+    let items = || contents.modules.iter().chain([&contents.kernel]);
+    let units: BTreeSet<Unit> = items()
+        .filter_map(|item| match &item.source {
+            Source::Built(unit) => Some(unit.clone()),
+            _ => None,
+        })
+        .collect();
+    let binaries = compiler.build(&units)?;
+    let symbols = folder.join("symbols");
+    let kernel = load(&contents.kernel, &binaries)?;
+    let kernel_file = folder.join("kernel");
+    write(&kernel_file, &kernel)?;
+    let modules = contents
+        .modules
+        .iter()
+        .map(|item| pack(item, &binaries, &symbols));
+    let modules = modules.collect::<Result<Vec<_>, _>>()?;
+    let archive = assemble(&contents.kernel.command_line, &modules)?;
+    let kernel_error = |source| ImageError::Elf {
+        name: contents.kernel.name.clone(),
+        source,
+    };
+    let stripped = elf::strip(&kernel).map_err(kernel_error)?;
+    let address = elf::physical_end(&stripped)
+        .map_err(kernel_error)?
+        .next_multiple_of(ARCHIVE_ALIGNMENT);
+    let image = elf::add_segment(&stripped, address, &archive).map_err(kernel_error)?;
+    let file = folder.join("image");
+    write(&file, &image)?;
+    Ok(Image {
+        folder: folder.to_owned(),
+        file,
+        kernel: kernel_file,
+    })
+}
+
+fn load(item: &Item, binaries: &BTreeMap<Unit, Vec<u8>>) -> Result<Vec<u8>, ImageError> {
+    match &item.source {
+        Source::Built(unit) => Ok(binaries.get(unit).cloned().unwrap_or_default()),
+        Source::Bytes(bytes) => Ok(bytes.clone()),
+        Source::File(path) => std::fs::read(path).map_err(|source| ImageError::Io {
+            path: path.clone(),
+            source,
+        }),
+    }
+}
+
+fn pack<'a>(
+    item: &'a Item,
+    binaries: &BTreeMap<Unit, Vec<u8>>,
+    symbols: &Path,
+) -> Result<Packed<'a>, ImageError> {
+    let mut bytes = load(item, binaries)?;
+    let is_program = item.is_executable && elf::is_elf(&bytes);
+    if is_program {
+        write(&symbols.join(&item.name), &bytes)?;
+        if !item.keep_symbols {
+            bytes = elf::strip(&bytes).map_err(|source| ImageError::Elf {
+                name: item.name.clone(),
+                source,
+            })?;
+        }
+    }
+    Ok(Packed {
+        item,
+        bytes,
+        is_program,
+    })
+}
+
+fn assemble(kernel_command_line: &str, modules: &[Packed<'_>]) -> Result<Vec<u8>, ImageError> {
+    let page = |size: usize| size.next_multiple_of(archive::PAGE_SIZE as usize);
+    let mut out = vec![0; page(archive::header_size(modules.len()))];
+    let mut entries = Vec::with_capacity(modules.len());
+    for module in modules {
+        entries.push(archive::Entry {
+            name: &module.item.name,
+            command_line: &module.item.command_line,
+            offset: out.len() as u64,
+            size: module.bytes.len() as u64,
+            is_executable: module.is_program,
+        });
+        out.extend_from_slice(&module.bytes);
+        out.resize(page(out.len()), 0);
+    }
+    let total = out.len() as u64;
+    archive::write_header(&mut out, kernel_command_line, total, &entries).map_err(|source| {
+        let culprit = match source {
+            ArchiveError::Text(index) | ArchiveError::Bounds(index) => modules.get(index),
+            _ => None,
+        };
+        ImageError::Archive {
+            name: culprit.map_or("kernel", |module| &module.item.name).to_owned(),
+            command_line: culprit
+                .map_or(kernel_command_line, |module| &module.item.command_line)
+                .to_owned(),
+            source,
+        }
+    })?;
+    Ok(out)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), ImageError> {
+    let error = |source| ImageError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(error)?;
+    }
+    std::fs::write(path, bytes).map_err(error)
+}

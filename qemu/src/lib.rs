@@ -1,0 +1,22 @@
+//! Builds Aerie's boot images, runs them in QEMU and reads their verdict.
+//!
+//! From `modules.list` to a verdict: [`list`] reads the image description, [`resolve`] finds the packages, files and
+//! functions that it names, [`compile`] builds them, [`image`] packs them behind the kernel, [`machine`] describes
+//! the emulated computer, and [`console`] watches it. [`run`] ties these together for the command line of [`cli`].
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod compile;
+pub mod console;
+pub mod elf;
+pub mod error;
+pub mod function;
+pub mod image;
+pub mod list;
+pub mod machine;
+pub mod project;
+pub mod resolve;
+pub mod run;
+pub mod steps;
+pub mod tools;
+pub mod workspace;
