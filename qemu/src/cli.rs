@@ -52,6 +52,18 @@ pub enum Subcommands {
         #[command(flatten)]
         lists: ListArguments,
     },
+    /// Run all tests: on the host, of the kernel in QEMU, of the whole system in QEMU
+    Test {
+        /// Only tests whose name contains this
+        #[arg(
+            long,
+            value_name = "NAME",
+            default_value = "",
+            env = "ONLY",
+            hide_env_values = true
+        )]
+        only: String,
+    },
 }
 
 /// Where image descriptions and modules are.

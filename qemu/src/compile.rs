@@ -18,6 +18,15 @@ const NATIVE_FLAGS: &str = "-Crelocation-model=static -Ccode-model=kernel -Cno-r
 /// Flags for ordinary programs: static, at a fixed address.
 const STD_FLAGS: &str = "-Ctarget-feature=+crt-static -Crelocation-model=static";
 
+/// The compiler's flags for a class.
+#[must_use]
+pub fn class_flags(class: Class) -> &'static str {
+    match class {
+        Class::Native => NATIVE_FLAGS,
+        Class::Std => STD_FLAGS,
+    }
+}
+
 /// Settings that a package outside the workspace gets whatever its own profile says: without `panic = "abort"` a
 /// program without `std` does not link.
 const EXTERNAL_SETTINGS: [&str; 3] = [
@@ -200,13 +209,7 @@ impl Compiler<'_> {
             }
         }
         command.arg("--target-dir").arg(target.join(class.folder()));
-        command.env(
-            "RUSTFLAGS",
-            match class {
-                Class::Native => NATIVE_FLAGS,
-                Class::Std => STD_FLAGS,
-            },
-        );
+        command.env("RUSTFLAGS", class_flags(class));
         command
     }
 

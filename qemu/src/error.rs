@@ -49,6 +49,9 @@ pub enum Error {
     /// The run did not succeed; what went wrong has been shown.
     #[error("{0}")]
     Failed(String),
+    /// The command failed and has said all there is to say.
+    #[error("failed")]
+    Reported,
     /// The user wanted to stop.
     #[error("interrupted")]
     Interrupted,

@@ -18,5 +18,6 @@ pub mod project;
 pub mod resolve;
 pub mod run;
 pub mod steps;
+pub mod test;
 pub mod tools;
 pub mod workspace;

@@ -4,7 +4,8 @@
 use std::process::ExitCode;
 
 use aerie_qemu::cli::{Cli, Subcommands};
-use aerie_qemu::run;
+use aerie_qemu::error::Error;
+use aerie_qemu::{run, test};
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -13,11 +14,14 @@ fn main() -> ExitCode {
         Subcommands::Run { image, machine } => run::run(&cli.root, &cli.qemu, image, machine),
         Subcommands::Image { image } => run::image(&cli.root, image),
         Subcommands::List { lists } => run::list(&cli.root, lists),
+        Subcommands::Test { only } => test::test(&cli.root, &cli.qemu, only),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("aerie-qemu: {error}");
+            if !matches!(error, Error::Reported) {
+                eprintln!("aerie-qemu: {error}");
+            }
             ExitCode::from(error.status())
         }
     }

@@ -75,25 +75,35 @@ impl Project {
         Ok(contents)
     }
 
-    /// Builds the image of an entry. cargo's output goes to `log`, or is shown.
+    /// Builds the image of an entry in a folder of its own below the target folder, showing cargo's output.
     ///
     /// # Errors
     /// As [`image::make`].
-    pub fn image(&self, contents: &Contents, profile: Profile, log: Option<&Path>) -> Result<Image, Error> {
+    pub fn image(&self, contents: &Contents, profile: Profile) -> Result<Image, Error> {
+        let name = match profile {
+            Profile::Release => contents.entry.replace('/', "_"),
+            Profile::Checked => format!("{}-checked", contents.entry.replace('/', "_")),
+        };
+        self.image_in(contents, profile, None, &self.target("images").join(name))
+    }
+
+    /// Builds the image of an entry in `folder`. cargo's output is appended to `log`, or shown.
+    ///
+    /// # Errors
+    /// As [`image::make`].
+    pub fn image_in(
+        &self,
+        contents: &Contents,
+        profile: Profile,
+        log: Option<&Path>,
+        folder: &Path,
+    ) -> Result<Image, Error> {
         let compiler = Compiler {
             workspace: &self.workspace,
             profile,
             log,
         };
-        let name = match profile {
-            Profile::Release => contents.entry.replace('/', "_"),
-            Profile::Checked => format!("{}-checked", contents.entry.replace('/', "_")),
-        };
-        Ok(image::make(
-            contents,
-            &compiler,
-            &self.target("images").join(name),
-        )?)
+        Ok(image::make(contents, &compiler, folder)?)
     }
 
     fn variables(&self) -> Variables {

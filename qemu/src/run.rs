@@ -70,7 +70,7 @@ pub fn run(
         contents.entry,
         contents.modules.len()
     ));
-    let image_file = project.image(&contents, profile(image), None)?;
+    let image_file = project.image(&contents, profile(image))?;
     let accelerator = choose_accelerator(&qemu);
     let cpus = cpus_for(&image.client_args);
     let machine = Machine {
@@ -110,7 +110,7 @@ pub fn image(root: &Path, arguments: &ImageArguments) -> Result<(), Error> {
     tools::check_rust()?;
     let project = Project::open(root)?;
     let contents = project.contents(arguments)?;
-    let image = project.image(&contents, profile(arguments), None)?;
+    let image = project.image(&contents, profile(arguments))?;
     println!("{}", image.file.display());
     Ok(())
 }

@@ -63,6 +63,9 @@ pub struct Package {
     pub class: Option<Class>,
     /// Whether its tests for lock-free code run under loom.
     pub has_loom_tests: bool,
+    /// `package.metadata.aerie.host-tests`: whether its library has tests for the host though it is no default
+    /// member of the workspace.
+    pub has_host_tests: bool,
 }
 
 /// The packages of one workspace.
@@ -103,9 +106,11 @@ struct PackageMetadata {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct AerieMetadata {
-    class: Class,
+    class: Option<Class>,
+    #[serde(default)]
+    host_tests: bool,
 }
 
 /// The cargo that started this program, or the one on the path.
@@ -175,11 +180,10 @@ impl From<RawPackage> for Package {
         let is_loom = |dependency: &RawDependency| {
             dependency.name == "loom" && dependency.target.as_deref() == Some("cfg(loom)")
         };
+        let aerie = raw.metadata.and_then(|metadata| metadata.aerie);
         Self {
-            class: raw
-                .metadata
-                .and_then(|metadata| metadata.aerie)
-                .map(|aerie| aerie.class),
+            class: aerie.as_ref().and_then(|aerie| aerie.class),
+            has_host_tests: aerie.is_some_and(|aerie| aerie.host_tests),
             has_loom_tests: raw.dependencies.iter().any(is_loom),
             name: raw.name,
             manifest: raw.manifest_path,
@@ -194,14 +198,15 @@ mod tests {
 
     const METADATA: &str = r#"{"workspace_root": "/src", "target_directory": "/src/target", "packages": [
         {"name": "ned", "manifest_path": "/src/ned/Cargo.toml", "dependencies": [],
-         "metadata": {"aerie": {"class": "std"}, "docs": 1}},
+         "metadata": {"aerie": {"class": "std", "host-tests": true}, "docs": 1}},
         {"name": "capalloc", "manifest_path": "/src/capalloc/Cargo.toml", "metadata": null,
          "dependencies": [{"name": "loom", "target": "cfg(loom)"}]}]}"#;
 
     #[test]
     fn classes_and_loom_tests_are_found() {
         let workspace = Workspace::parse(METADATA.as_bytes()).unwrap();
-        assert_eq!(workspace.package("ned").unwrap().class, Some(Class::Std));
+        let ned = workspace.package("ned").unwrap();
+        assert_eq!((ned.class, ned.has_host_tests), (Some(Class::Std), true));
         let capalloc = workspace
             .package_at(Path::new("/src/capalloc/Cargo.toml"))
             .unwrap();
@@ -211,7 +216,7 @@ mod tests {
 
     #[test]
     fn unknown_classes_are_refused() {
-        let text = METADATA.replace(r#""class": "std""#, r#""class": "jvm""#);
+        let text = METADATA.replace("\"std\"", "\"jvm\"");
         assert!(
             Workspace::parse(text.as_bytes())
                 .unwrap_err()

@@ -1,0 +1,79 @@
+//! The command `test`: everything that shows that the project works, with one count at the end.
+//!
+//! Tests on the host are cargo's; kernel tests and system scenarios are machines whose consoles are read. All
+//! images are built first; then two machines at a time run.
+
+mod host;
+mod machines;
+mod report;
+mod scenario;
+mod tap;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::error::Error;
+use crate::project::Project;
+use crate::run::{find_qemu, interrupt_flag};
+use crate::tools;
+
+pub use report::{Report, Tests};
+
+/// What a run of the tests works with.
+pub struct Session<'a> {
+    /// The project.
+    pub project: &'a Project,
+    /// The QEMU program.
+    pub qemu: &'a Path,
+    /// Only tests whose name contains this.
+    pub only: &'a str,
+    /// Set when the user wants to stop.
+    pub interrupt: Arc<AtomicBool>,
+}
+
+impl Session<'_> {
+    /// Whether the test called `name` is wanted and the user did not stop the run.
+    #[must_use]
+    pub fn wants(&self, name: &str) -> bool {
+        name.contains(self.only) && !self.interrupt.load(Ordering::Relaxed)
+    }
+}
+
+/// Runs all tests whose name contains `only`; the last line printed is `N passed, N failed`.
+///
+/// # Errors
+/// A test failed, none ran, or the tools or the project's folder cannot be used.
+pub fn test(root: &Path, qemu: &str, only: &str) -> Result<(), Error> {
+    tools::check_rust()?;
+    let qemu = find_qemu(qemu)?;
+    let project = Project::open(root)?;
+    let folder = project.target("test");
+    std::fs::create_dir_all(&folder).map_err(|source| Error::Io {
+        path: folder.clone(),
+        source,
+    })?;
+    let report = Report::new(folder);
+    let session = Session {
+        project: &project,
+        qemu: &qemu,
+        only,
+        interrupt: interrupt_flag()?,
+    };
+    host::run(&session, &report);
+    machines::run(&session, &report);
+    let (passed, failed) = report.counts();
+    if failed > 0 {
+        println!("the output of each test is in {}", report.folder().display());
+    } else if passed == 0 {
+        println!("no test has a name with `{only}` in it");
+    }
+    println!("{passed} passed, {failed} failed");
+    if session.interrupt.load(Ordering::Relaxed) {
+        Err(Error::Interrupted)
+    } else if failed > 0 || passed == 0 {
+        Err(Error::Reported)
+    } else {
+        Ok(())
+    }
+}
