@@ -3,7 +3,8 @@
 //! - [`env`]: what the program was started with: arguments, named capabilities.
 //! - [`slots`] and [`memory`]: capability slots and views of dataspaces that clean up after themselves.
 //! - [`clock`], [`console`], [`thread`], [`sync`]: time, output, threads, locks.
-//! - [`server`]: the loop of a server with its gates and reply capabilities.
+//! - [`server`] and [`Channel`]: the two ends of a gate.
+//! - [`logging`]: the `log` facade over the task's log.
 //! - [`entry!`], [`exit`] and [`heap`]: start-up and end of a native program (no C library below it), and its heap.
 //!
 //! A native program is `#![no_std] #![no_main]`, says `l4re::entry!(main);`, and links with this crate's script:
@@ -13,16 +14,20 @@
 
 extern crate alloc;
 
+pub mod channel;
 pub mod clock;
 pub mod console;
 pub mod env;
 pub mod heap;
+pub mod logging;
 pub mod memory;
 mod memory_functions;
+pub mod server;
 pub mod slots;
 pub mod start;
 pub mod sync;
 pub mod thread;
 
+pub use channel::Channel;
 pub use slots::{OwnedCap, Slot};
 pub use start::exit;
