@@ -1,0 +1,3 @@
+//! One folder per processor architecture.
+
+pub(crate) mod x86_64;
