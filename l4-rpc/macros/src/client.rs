@@ -121,7 +121,11 @@ fn arguments(operation: &Operation) -> TokenStream {
 
 /// The number of capabilities in the result, and statements that decode it.
 fn results(operation: &Operation) -> (TokenStream, TokenStream) {
-    let (caps, value) = if operation.options.words {
+    let Decoding {
+        caps,
+        statements,
+        value,
+    } = if operation.options.words {
         word_results(operation)
     } else {
         postcard_results(operation)
@@ -130,24 +134,38 @@ fn results(operation: &Operation) -> (TokenStream, TokenStream) {
         Some(buffer) => {
             let buffer = &buffer.name;
             quote! {
-                let __value = { #value };
+                #statements
                 let __length = __answer.tail(#buffer)?;
-                ::core::result::Result::Ok((__value, __length))
+                ::core::result::Result::Ok((#value, __length))
             }
         }
-        None => quote! { ::core::result::Result::Ok({ #value }) },
+        None => quote! { #statements ::core::result::Result::Ok(#value) },
     };
     (caps, decode)
 }
 
-fn word_results(operation: &Operation) -> (TokenStream, TokenStream) {
-    let result = &operation.result;
-    let caps = quote! { <#result as ::l4_rpc::Decode<::l4_rpc::Answer<'_>>>::CAPS };
-    let value = quote! { <#result as ::l4_rpc::Decode<::l4_rpc::Answer<'_>>>::decode(__answer)? };
-    (caps, value)
+/// How a result is read.
+struct Decoding {
+    /// The number of capabilities in it.
+    caps: TokenStream,
+    /// What comes first.
+    statements: TokenStream,
+    /// The result, an expression.
+    value: TokenStream,
 }
 
-fn postcard_results(operation: &Operation) -> (TokenStream, TokenStream) {
+fn word_results(operation: &Operation) -> Decoding {
+    let result = &operation.result;
+    Decoding {
+        caps: quote! { <#result as ::l4_rpc::Decode<::l4_rpc::Answer<'_>>>::CAPS },
+        statements: quote! {
+            let __value = <#result as ::l4_rpc::Decode<::l4_rpc::Answer<'_>>>::decode(__answer)?;
+        },
+        value: quote! { __value },
+    }
+}
+
+fn postcard_results(operation: &Operation) -> Decoding {
     let parts = elements(&operation.result);
     let names: Vec<Ident> = (0..parts.len())
         .map(|index| format_ident!("__part{index}"))
@@ -186,5 +204,9 @@ fn postcard_results(operation: &Operation) -> (TokenStream, TokenStream) {
         syn::Type::Tuple(_) => quote! { (#(#names,)*) },
         _ => quote! { #(#names)* },
     };
-    (quote! { #count }, quote! { #payload #(#caps)* #value })
+    Decoding {
+        caps: quote! { #count },
+        statements: quote! { #payload #(#caps)* },
+        value,
+    }
 }
