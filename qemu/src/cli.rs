@@ -64,6 +64,12 @@ pub enum Subcommands {
         )]
         only: String,
     },
+    /// Measure Aerie, and Linux under the same settings
+    Bench {
+        /// Leave the Linux guest out
+        #[arg(long)]
+        no_peer: bool,
+    },
 }
 
 /// Where image descriptions and modules are.

@@ -44,6 +44,8 @@ pub enum Verdict {
     Emulator(i32),
     /// A signal ended QEMU.
     Killed(i32),
+    /// The observer had seen enough.
+    Stopped,
     /// The user pressed Ctrl-C, or this program was asked to end.
     Interrupted,
 }
@@ -66,9 +68,21 @@ impl std::fmt::Display for Verdict {
             Self::TooLong(limit) => write!(f, "still running after {} s", limit.as_secs()),
             Self::Emulator(status) => write!(f, "QEMU failed with exit status {status}"),
             Self::Killed(signal) => write!(f, "QEMU was ended by signal {signal}"),
+            Self::Stopped => f.write_str("ended at the awaited line"),
             Self::Interrupted => f.write_str("interrupted"),
         }
     }
+}
+
+/// What an observer thinks of a line of the console.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Nothing.
+    None,
+    /// It and its time are kept.
+    Keep,
+    /// It and its time are kept, and the machine has done its work.
+    Stop,
 }
 
 /// A machine to run and how to watch it.
@@ -107,12 +121,12 @@ enum Event {
 }
 
 impl Watch {
-    /// Runs the command until it ends, hangs or is interrupted. Lines for which `observe` returns true are
-    /// kept with their time.
+    /// Runs the command until it ends, hangs or is interrupted. `observe` sees each line of the console and may
+    /// end the run.
     ///
     /// # Errors
     /// QEMU cannot be started or the log cannot be written.
-    pub fn run(&self, mut command: Command, observe: impl Fn(&str) -> bool) -> io::Result<Outcome> {
+    pub fn run(&self, mut command: Command, observe: impl Fn(&str) -> Interest) -> io::Result<Outcome> {
         if let Some(folder) = self.log.parent() {
             std::fs::create_dir_all(folder)?;
         }
@@ -156,7 +170,7 @@ impl Watch {
         events: &Receiver<Event>,
         console: &mut Console,
         started: Instant,
-        observe: &impl Fn(&str) -> bool,
+        observe: &impl Fn(&str) -> Interest,
     ) -> io::Result<Option<Verdict>> {
         let mut last_output = Instant::now();
         let mut open_streams = 2;
@@ -173,6 +187,9 @@ impl Watch {
             }
             if self.interrupt.load(Ordering::Relaxed) {
                 return Ok(Some(Verdict::Interrupted));
+            }
+            if console.is_enough {
+                return Ok(Some(Verdict::Stopped));
             }
             if let Some(limit) = self.silence.filter(|&limit| last_output.elapsed() >= limit) {
                 return Ok(Some(Verdict::Hang(limit)));
@@ -247,6 +264,7 @@ struct Console {
     line: Vec<u8>,
     tail: VecDeque<String>,
     marks: Vec<(Duration, String)>,
+    is_enough: bool,
 }
 
 impl Console {
@@ -258,10 +276,11 @@ impl Console {
             line: Vec::new(),
             tail: VecDeque::new(),
             marks: Vec::new(),
+            is_enough: false,
         }
     }
 
-    fn take(&mut self, bytes: &[u8], observe: &impl Fn(&str) -> bool) -> io::Result<()> {
+    fn take(&mut self, bytes: &[u8], observe: &impl Fn(&str) -> Interest) -> io::Result<()> {
         if self.is_shown {
             let mut out = io::stdout().lock();
             out.write_all(bytes)?;
@@ -289,11 +308,13 @@ impl Console {
         Ok(())
     }
 
-    fn end_line(&mut self, observe: &impl Fn(&str) -> bool) {
+    fn end_line(&mut self, observe: &impl Fn(&str) -> Interest) {
         let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
-        if observe(&line) {
+        let interest = observe(&line);
+        if interest != Interest::None {
             self.marks.push((self.started.elapsed(), line.clone()));
         }
+        self.is_enough |= interest == Interest::Stop;
         self.remember(line);
     }
 
@@ -304,7 +325,7 @@ impl Console {
         self.tail.push_back(line);
     }
 
-    fn finish(&mut self, observe: &impl Fn(&str) -> bool) -> io::Result<()> {
+    fn finish(&mut self, observe: &impl Fn(&str) -> Interest) -> io::Result<()> {
         if !self.line.is_empty() {
             self.end_line(observe);
             if self.is_shown {

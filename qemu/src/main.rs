@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use aerie_qemu::cli::{Cli, Subcommands};
 use aerie_qemu::error::Error;
-use aerie_qemu::{run, test};
+use aerie_qemu::{bench, run, test};
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Subcommands::Image { image } => run::image(&cli.root, image),
         Subcommands::List { lists } => run::list(&cli.root, lists),
         Subcommands::Test { only } => test::test(&cli.root, &cli.qemu, only),
+        Subcommands::Bench { no_peer } => bench::bench(&cli.root, &cli.qemu, !no_peer),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::cli::{ImageArguments, ListArguments, MachineArguments};
 use crate::compile::Profile;
-use crate::console::{Outcome, Verdict, Watch};
+use crate::console::{Interest, Outcome, Verdict, Watch};
 use crate::error::Error;
 use crate::machine::{Machine, choose_accelerator, cpus_for};
 use crate::project::{Project, parse_timeout, split_options};
@@ -89,7 +89,7 @@ pub fn run(
         interrupt: interrupt_flag()?,
     };
     let outcome = watch
-        .run(machine.command(), |_| false)
+        .run(machine.command(), |_| Interest::None)
         .map_err(|source| Error::Io {
             path: machine.program.clone(),
             source,

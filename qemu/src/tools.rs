@@ -96,6 +96,32 @@ pub fn require(program: &'static str, package: &str) -> Result<PathBuf, ToolErro
     }
 }
 
+/// Lets apt learn which packages there are, which a fresh system does not know.
+///
+/// # Errors
+/// As [`require`].
+pub fn update_package_lists() -> Result<(), ToolError> {
+    let line = format!("{}apt-get update", if is_root() { "" } else { "sudo " });
+    eprintln!("apt does not know its packages yet; running:\n    {line}");
+    let status = Command::new("sh")
+        .args(["-c", &line])
+        .stdin(Stdio::inherit())
+        .status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(ToolError::NotInstalled {
+            program: "apt's list",
+            reason: status.to_string(),
+            line,
+        }),
+        Err(cause) => Err(ToolError::NotInstalled {
+            program: "apt's list",
+            reason: cause.to_string(),
+            line,
+        }),
+    }
+}
+
 fn install_line(package: &str, is_root: bool) -> String {
     let sudo = if is_root { "" } else { "sudo " };
     format!("{sudo}apt-get update && {sudo}apt-get install -y --no-install-recommends {package}")

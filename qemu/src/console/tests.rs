@@ -1,9 +1,17 @@
-use super::{Outcome, TAIL_LINES, Verdict, Watch, read_log};
+use super::{Interest, Outcome, TAIL_LINES, Verdict, Watch, read_log};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+
+fn observe(line: &str) -> Interest {
+    match line.split(' ').next() {
+        Some("mark") => Interest::Keep,
+        Some("enough") => Interest::Stop,
+        _ => Interest::None,
+    }
+}
 
 /// Runs a shell script in QEMU's place.
 fn run(script: &str, silence_ms: u64, limit_ms: u64, interrupt: &Arc<AtomicBool>) -> (Outcome, String) {
@@ -17,7 +25,7 @@ fn run(script: &str, silence_ms: u64, limit_ms: u64, interrupt: &Arc<AtomicBool>
     };
     let mut command = Command::new("sh");
     command.args(["-c", script]);
-    let outcome = watch.run(command, |line| line.starts_with("mark")).unwrap();
+    let outcome = watch.run(command, observe).unwrap();
     let log = read_log(&watch.log).unwrap();
     (outcome, log)
 }
@@ -92,4 +100,11 @@ fn marks_have_times_and_odd_bytes_do_no_harm() {
     assert_eq!(marks, ["mark a", "mark b"]);
     assert!(outcome.marks[0].0 <= outcome.elapsed);
     assert_eq!(log, "mark a\n\u{fffd}\0\nmark b");
+}
+
+#[test]
+fn an_observer_can_end_the_run() {
+    let (outcome, _) = run("echo enough now; exec sleep 60", 20_000, 20_000, &Arc::default());
+    assert_eq!(outcome.verdict, Verdict::Stopped);
+    assert_eq!(outcome.marks[0].1, "enough now");
 }

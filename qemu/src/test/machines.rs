@@ -12,7 +12,7 @@ use super::scenario::{self, Scenario};
 use super::tap;
 use crate::cli::{ImageArguments, ListArguments};
 use crate::compile::Profile;
-use crate::console::{Outcome, Verdict, Watch, read_log};
+use crate::console::{Interest, Outcome, Verdict, Watch, read_log};
 use crate::error::Error;
 use crate::machine::{Machine, choose_accelerator, cpus_for};
 use crate::project::{DEFAULT_SILENCE, split_options};
@@ -186,7 +186,7 @@ fn execute(session: &Session<'_>, report: &Report, ready: &Ready) {
         interrupt: session.interrupt.clone(),
     };
     let started = Instant::now();
-    let outcome = watch.run(ready.machine.command(), |_| false);
+    let outcome = watch.run(ready.machine.command(), |_| Interest::None);
     let tests = match (outcome, read_log(&watch.log)) {
         (Ok(outcome), Ok(console)) => judge(&ready.job.check, outcome, &console),
         (Err(error), _) | (_, Err(error)) => {

@@ -1,0 +1,329 @@
+//! The figures that are measured, what they must reach, and the table of the results.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+/// What a figure must be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Goal {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Goal {
+    fn is_reached(self, value: f64) -> bool {
+        match self {
+            Self::AtMost(limit) => value <= limit,
+            Self::AtLeast(limit) => value >= limit,
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Self::AtMost(limit) => format!("≤ {}", number(limit)),
+            Self::AtLeast(limit) => format!("≥ {}", number(limit)),
+        }
+    }
+}
+
+/// A figure of SPECIFICATION.md.
+pub(super) struct Figure {
+    /// Its name there and in the results.
+    pub(super) name: &'static str,
+    /// Its unit when instructions are counted.
+    pub(super) unit: &'static str,
+    /// What it must reach.
+    pub(super) goal: Goal,
+    /// What Linux is measured with: the name the peer program prints, and how the table calls it.
+    pub(super) peer: Option<(&'static str, &'static str)>,
+}
+
+const INSTRUCTIONS: &str = "instructions";
+
+const fn instructions(
+    name: &'static str,
+    limit: f64,
+    peer: &'static str,
+    peer_title: &'static str,
+) -> Figure {
+    Figure {
+        name,
+        unit: INSTRUCTIONS,
+        goal: Goal::AtMost(limit),
+        peer: Some((peer, peer_title)),
+    }
+}
+
+/// All figures, in the order of the table.
+pub(super) const FIGURES: [Figure; 10] = [
+    instructions("null_call", 100.0, "null_call", "getppid"),
+    instructions("ipc_round_trip", 700.0, "pipe_fork", "pipe round trip"),
+    instructions("page_fault", 1_000.0, "page_fault", "anonymous page fault"),
+    instructions("task_lifecycle", 15_000.0, "process", "vfork+exec+wait"),
+    instructions("invoke_boot", 90_000.0, "process", "vfork+exec+wait"),
+    instructions("invoke_boot_cycle", 110_000.0, "process", "vfork+exec+wait"),
+    instructions("invoke_warm", 6_000.0, "pipe_program", "pipe to waiting process"),
+    Figure {
+        name: "worker_memory_kib",
+        unit: "KiB",
+        goal: Goal::AtMost(64.0),
+        peer: Some(("idle_process", "idle exec'd process")),
+    },
+    Figure {
+        name: "boot_ratio",
+        unit: "ratio",
+        goal: Goal::AtMost(0.5),
+        peer: None,
+    },
+    Figure {
+        name: "scaling_2",
+        unit: "ratio",
+        goal: Goal::AtLeast(1.75),
+        peer: None,
+    },
+];
+
+/// One measured value, as `results.json` has it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct Row {
+    pub(super) name: String,
+    pub(super) unit: &'static str,
+    pub(super) value: f64,
+    pub(super) peer: Option<&'static str>,
+    pub(super) peer_value: Option<f64>,
+    #[serde(skip)]
+    pub(super) goal: Option<Goal>,
+}
+
+impl Row {
+    /// Whether the value misses its goal.
+    pub(super) fn misses(&self) -> bool {
+        self.goal.is_some_and(|goal| !goal.is_reached(self.value))
+    }
+}
+
+/// A line of the Aerie guest: `BENCH {"name": …, "unit": …, "value": …}`.
+#[derive(Debug, Deserialize)]
+struct BenchLine {
+    name: String,
+    #[serde(rename = "unit")]
+    _unit: String,
+    value: f64,
+}
+
+/// A line of the Linux guest: `PEER {"name": …, …}`.
+#[derive(Debug, Deserialize)]
+struct PeerLine {
+    name: String,
+    ticks: Option<f64>,
+    ns: Option<f64>,
+    kib: Option<f64>,
+}
+
+/// What a guest measured, by name.
+pub(super) type Values = BTreeMap<String, f64>;
+
+/// Marks the lines of the Aerie guest.
+pub(super) const BENCH_MARK: &str = "BENCH {";
+/// Marks the lines of the Linux guest.
+pub(super) const PEER_MARK: &str = "PEER {";
+
+/// Reads the Aerie guest's figures.
+///
+/// # Errors
+/// The text of a marked line that is no figure.
+pub(super) fn read_bench(console: &str) -> Result<Values, String> {
+    let lines = marked::<BenchLine>(console, BENCH_MARK)?;
+    Ok(lines.into_iter().map(|line| (line.name, line.value)).collect())
+}
+
+/// Reads the Linux guest's figures: instructions if they were counted, else nanoseconds.
+///
+/// # Errors
+/// The text of a marked line that is no figure.
+pub(super) fn read_peer(console: &str, is_counted: bool) -> Result<Values, String> {
+    let lines = marked::<PeerLine>(console, PEER_MARK)?;
+    let value = |line: PeerLine| {
+        let time = if is_counted { line.ticks } else { line.ns };
+        Some((line.name, line.kib.or(time)?))
+    };
+    Ok(lines.into_iter().filter_map(value).collect())
+}
+
+fn marked<'a, T: Deserialize<'a>>(console: &'a str, mark: &str) -> Result<Vec<T>, String> {
+    let texts = console
+        .lines()
+        .filter_map(|line| line.find(mark).map(|at| &line[at + mark.len() - 1..]));
+    texts
+        .map(|text| serde_json::from_str(text.trim()).map_err(|error| format!("{text}: {error}")))
+        .collect()
+}
+
+/// The smaller of two guests' values for each name.
+pub(super) fn better(left: Values, right: &Values) -> Values {
+    let smaller = |(name, value): (String, f64)| {
+        let other = right.get(&name).copied().unwrap_or(value);
+        (name, value.min(other))
+    };
+    left.into_iter().map(smaller).collect()
+}
+
+/// Throughput of a benchmark client in invocations a second, from the raw arrays between its output markers.
+///
+/// # Errors
+/// What is missing or wrong.
+pub(super) fn throughput(console: &str) -> Result<f64, String> {
+    #[derive(Deserialize)]
+    struct Thread {
+        invocation: Times,
+    }
+    #[derive(Deserialize)]
+    struct Times {
+        start: Vec<f64>,
+        end: Vec<f64>,
+    }
+    let behind = console
+        .split_once("====   OUTPUT   ====")
+        .ok_or("no figures in the client's output")?
+        .1;
+    let json = behind
+        .split_once("==== END OUTPUT ====")
+        .ok_or("the client's figures do not end")?
+        .0;
+    let threads: Vec<Thread> = serde_json::from_str(json).map_err(|error| error.to_string())?;
+    let times = || threads.iter().map(|thread| &thread.invocation);
+    let first = times()
+        .flat_map(|times| &times.start)
+        .copied()
+        .fold(f64::INFINITY, f64::min);
+    let last = times().flat_map(|times| &times.end).copied().fold(0.0, f64::max);
+    let count: usize = times().map(|times| times.end.len()).sum();
+    if count == 0 || last <= first {
+        return Err("the client's figures have no invocation".into());
+    }
+    Ok(count as f64 * 1e6 / (last - first))
+}
+
+/// The middle one of the values.
+pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+/// The table for people. `factor` says how many times more Linux needs.
+pub(super) fn table(rows: &[Row]) -> String {
+    let mut text = format!(
+        "{:<22}{:<14}{:>12}{:>12}{:>8}  {:<26}{}\n",
+        "name", "unit", "Aerie", "Linux", "factor", "Linux operation", "goal"
+    );
+    for row in rows {
+        let (peer_value, factor) = match row.peer_value {
+            Some(peer) => (number(peer), format!("{:.1}", peer / row.value)),
+            None => ("–".to_owned(), "–".to_owned()),
+        };
+        let goal = match row.goal {
+            Some(goal) if row.misses() => format!("{} MISSED", goal.text()),
+            Some(goal) => goal.text(),
+            None => String::new(),
+        };
+        let _ = writeln!(
+            text,
+            "{:<22}{:<14}{:>12}{:>12}{:>8}  {:<26}{goal}",
+            row.name,
+            row.unit,
+            number(row.value),
+            peer_value,
+            factor,
+            row.peer.unwrap_or("–"),
+        );
+    }
+    text
+}
+
+/// A number with separators between thousands, with two decimals if it is small.
+fn number(value: f64) -> String {
+    if value.abs() < 100.0 && value.fract() != 0.0 {
+        return format!("{value:.2}");
+    }
+    let digits = format!("{value:.0}");
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guests_lines_are_read() {
+        let console = "noise\nBENCH {\"name\":\"null_call\",\"unit\":\"instructions\",\"value\":84}\n\
+                       bench | BENCH {\"name\":\"page_fault\",\"unit\":\"instructions\",\"value\":900.5}\n\
+                       PEER {\"name\": \"null_call\", \"ticks\": 323.0, \"ns\": 400.0}\n\
+                       PEER {\"name\": \"idle_process\", \"kib\": 78.1}\n";
+        let bench = read_bench(console).unwrap();
+        assert_eq!((bench["null_call"], bench["page_fault"]), (84.0, 900.5));
+        let counted = read_peer(console, true).unwrap();
+        assert_eq!((counted["null_call"], counted["idle_process"]), (323.0, 78.1));
+        assert_eq!(read_peer(console, false).unwrap()["null_call"], 400.0);
+        assert!(read_bench("BENCH {\"name\":1}").is_err());
+    }
+
+    #[test]
+    fn the_better_linux_counts() {
+        let left = Values::from([("a".into(), 2.0), ("b".into(), 5.0)]);
+        let right = Values::from([("a".into(), 3.0), ("b".into(), 4.0)]);
+        assert_eq!(
+            better(left, &right),
+            Values::from([("a".into(), 2.0), ("b".into(), 4.0)])
+        );
+    }
+
+    #[test]
+    fn throughput_covers_all_threads() {
+        let console = "x\n====   OUTPUT   ====\n[{\"invocation\":{\"start\":[100.0,200.0],\"end\":[150.0,300.0]},\
+                       \"worker\":{}},\n{\"invocation\":{\"start\":[90.0],\"end\":[590.0]}}]\n==== END OUTPUT ====\n";
+        assert_eq!(throughput(console), Ok(6000.0));
+        assert!(throughput("").is_err());
+        assert!(throughput("====   OUTPUT   ====\n[]\n==== END OUTPUT ====").is_err());
+    }
+
+    #[test]
+    fn missed_goals_stand_out() {
+        let row = |name: &str, value, goal| Row {
+            name: name.into(),
+            unit: "instructions",
+            value,
+            peer: Some("getppid"),
+            peer_value: Some(323.0),
+            goal: Some(goal),
+        };
+        let rows = [
+            row("a", 90.0, Goal::AtMost(100.0)),
+            row("b", 1.5, Goal::AtLeast(1.75)),
+        ];
+        assert!(!rows[0].misses() && rows[1].misses());
+        let table = table(&rows);
+        assert!(
+            table.contains("≥ 1.75 MISSED") && table.contains("3.6"),
+            "{table}"
+        );
+    }
+
+    #[test]
+    fn numbers_are_readable() {
+        assert_eq!(number(1_234_567.0), "1,234,567");
+        assert_eq!(number(0.5), "0.50");
+        assert_eq!(number(84.0), "84");
+        assert_eq!(number(999.0), "999");
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(vec![]), None);
+    }
+}

@@ -1,0 +1,329 @@
+//! The command `bench`: Aerie's figures beside Linux's, measured in the same run under the same emulator.
+//!
+//! Instructions are counted (`-icount`, one CPU: repeatable), and the same is measured in time. Boot time and scaling
+//! exist in time only, as ratios.
+
+mod cpio;
+mod figures;
+mod peer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use crate::cli::{ImageArguments, ListArguments};
+use crate::compile::Profile;
+use crate::console::{Interest, Outcome, Verdict, Watch, read_log};
+use crate::error::Error;
+use crate::machine::{Accelerator, Machine};
+use crate::project::{DEFAULT_SILENCE, Project};
+use crate::run::{find_qemu, interrupt_flag};
+use crate::steps::Steps;
+use crate::tools;
+
+use figures::{FIGURES, Figure, Row, Values};
+use peer::{Peer, Setup};
+
+/// Image description of the tests, in the project's folder.
+const LIST: &str = "tests/modules.list";
+
+/// The entry that prints `BENCH` lines.
+const BENCH_ENTRY: &str = "bench";
+
+/// How often boot and scaling are measured; the median counts.
+const REPETITIONS: usize = 5;
+
+/// What the scaling is measured with, but for the number of threads.
+const SCALING_ARGUMENTS: &str = "--iterations=1000 --warmup=50 --mode=boot --format=json";
+
+/// CPUs of the runs in time.
+const CPUS: u32 = 2;
+
+/// What all measurements share.
+struct Session<'a> {
+    project: &'a Project,
+    qemu: &'a Path,
+    folder: PathBuf,
+    interrupt: Arc<AtomicBool>,
+}
+
+/// Measures everything, prints the table and writes `bench/results.json` below the target folder.
+///
+/// # Errors
+/// A figure cannot be measured or misses its goal, or a tool is missing.
+pub fn bench(root: &Path, qemu: &str, has_peer: bool) -> Result<(), Error> {
+    let mut steps = Steps::new(7);
+    steps.next("checking tools");
+    tools::check_rust()?;
+    let qemu = find_qemu(qemu)?;
+    let project = Project::open(root)?;
+    let folder = project.target("bench");
+    let session = Session {
+        project: &project,
+        qemu: &qemu,
+        folder,
+        interrupt: interrupt_flag()?,
+    };
+    steps.next("preparing the Linux guest");
+    let peer = has_peer
+        .then(|| Peer::prepare(root, &session.folder.join("linux")))
+        .transpose()?;
+    steps.next("building the boot images");
+    let image = session.build(LIST, BENCH_ENTRY, "")?;
+    steps.next("counting instructions");
+    let counted = session.measure(&image, peer.as_ref(), Accelerator::TcgCounted, 1)?;
+    steps.next("measuring time");
+    let timed = session.measure(&image, peer.as_ref(), Accelerator::Tcg, CPUS)?;
+    steps.next("measuring boot and scaling");
+    let ratios = session.ratios(&image, peer.as_ref())?;
+    steps.next("results");
+    let rows = rows(&counted, &timed, &ratios);
+    print!("{}", figures::table(&rows));
+    session.write(&rows)?;
+    let missing = FIGURES.iter().filter(|figure| {
+        let is_unknown = !rows.iter().any(|row| row.name == figure.name);
+        is_unknown && (has_peer || figure.name != "boot_ratio")
+    });
+    let missing: Vec<_> = missing.map(|figure| figure.name).collect();
+    let missed: Vec<_> = rows
+        .iter()
+        .filter(|row| row.misses())
+        .map(|row| row.name.as_str())
+        .collect();
+    match (missing.is_empty(), missed.is_empty()) {
+        (true, true) => Ok(()),
+        (false, _) => Err(Error::Failed(format!("not measured: {}", missing.join(", ")))),
+        (true, false) => Err(Error::Failed(format!("goals missed: {}", missed.join(", ")))),
+    }
+}
+
+/// What the two guests measured in one mode.
+#[derive(Debug, Default)]
+struct Pair {
+    aerie: Values,
+    linux: Values,
+}
+
+/// Brings the measurements into the order of the table: instructions and ratios with goals, then times.
+fn rows(counted: &Pair, timed: &Pair, ratios: &Values) -> Vec<Row> {
+    let row = |figure: &Figure, pair: &Pair, suffix: &str, unit| {
+        let value = *pair.aerie.get(figure.name).or_else(|| ratios.get(figure.name))?;
+        let linux = figure
+            .peer
+            .and_then(|(key, title)| Some((title, *pair.linux.get(key)?)));
+        Some(Row {
+            name: format!("{}{suffix}", figure.name),
+            unit,
+            value,
+            peer: linux.map(|(title, _)| title),
+            peer_value: linux.map(|(_, value)| value),
+            goal: suffix.is_empty().then_some(figure.goal),
+        })
+    };
+    let main = FIGURES
+        .iter()
+        .filter_map(|figure| row(figure, counted, "", figure.unit));
+    let is_time = |figure: &&Figure| figure.unit == FIGURES[0].unit;
+    let times = FIGURES
+        .iter()
+        .filter(is_time)
+        .filter_map(|figure| row(figure, timed, "_time", "ns"));
+    main.chain(times).collect()
+}
+
+impl Session<'_> {
+    fn build(&self, list: &str, entry: &str, client_args: &str) -> Result<PathBuf, Error> {
+        let lists = ListArguments {
+            modules_list: self.project.workspace.root.join(list).display().to_string(),
+            module_search_path: String::new(),
+        };
+        let arguments = ImageArguments {
+            lists,
+            entry: entry.into(),
+            client_args: client_args.into(),
+            checked: false,
+        };
+        let contents = self.project.contents(&arguments)?;
+        let name = format!(
+            "{entry}{}",
+            client_args.split_whitespace().next().unwrap_or_default()
+        );
+        let image = self.project.image_in(
+            &contents,
+            Profile::Release,
+            None,
+            &self.folder.join("images").join(name),
+        )?;
+        Ok(image.file)
+    }
+
+    /// Runs both guests in one mode; of Linux's two setups the better one counts, figure by figure.
+    fn measure(
+        &self,
+        image: &Path,
+        peer: Option<&Peer>,
+        accelerator: Accelerator,
+        cpus: u32,
+    ) -> Result<Pair, Error> {
+        let is_counted = accelerator == Accelerator::TcgCounted;
+        let suffix = if is_counted { "counted" } else { "timed" };
+        let console = self.run(&self.aerie(image, accelerator, cpus), &format!("aerie-{suffix}"))?;
+        let aerie = figures::read_bench(&console).map_err(Error::Failed)?;
+        let Some(peer) = peer else {
+            return Ok(Pair {
+                aerie,
+                linux: Values::new(),
+            });
+        };
+        let mut linux = Vec::new();
+        for setup in [Setup::Default, Setup::Tuned] {
+            let machine = peer.machine(self.qemu, setup, accelerator, cpus);
+            let console = self.run(&machine, &format!("{}-{suffix}", setup.name()))?;
+            linux.push(figures::read_peer(&console, is_counted).map_err(Error::Failed)?);
+        }
+        let tuned = linux.pop().unwrap_or_default();
+        let default = linux.pop().unwrap_or_default();
+        Ok(Pair {
+            aerie,
+            linux: figures::better(default, &tuned),
+        })
+    }
+
+    fn ratios(&self, image: &Path, peer: Option<&Peer>) -> Result<Values, Error> {
+        let mut ratios = Values::new();
+        if let Some(peer) = peer {
+            ratios.insert("boot_ratio".into(), self.boot_ratio(image, peer)?);
+        }
+        ratios.insert("scaling_2".into(), self.scaling()?);
+        Ok(ratios)
+    }
+
+    /// Time from QEMU's start to the first line of a user program, Aerie's over Linux's, taken alternately.
+    fn boot_ratio(&self, image: &Path, peer: &Peer) -> Result<f64, Error> {
+        let is_aerie = |line: &str| {
+            ["moe", "BENCH START", "TAP TEST START"]
+                .iter()
+                .any(|mark| line.trim_start().starts_with(mark))
+        };
+        let is_linux = |line: &str| line.contains("PEER START");
+        let (mut aerie, mut linux) = (Vec::new(), Vec::new());
+        for _ in 0..REPETITIONS {
+            let machine = self.aerie(image, Accelerator::Tcg, CPUS);
+            aerie.push(self.time_to(&machine, "aerie-boot", is_aerie)?);
+            let machine = peer.machine(self.qemu, Setup::BootOnly, Accelerator::Tcg, CPUS);
+            linux.push(self.time_to(&machine, Setup::BootOnly.name(), is_linux)?);
+        }
+        match (figures::median(aerie), figures::median(linux)) {
+            (Some(aerie), Some(linux)) => Ok(aerie / linux),
+            _ => Err(Error::Failed("boot was not measured".into())),
+        }
+    }
+
+    /// Throughput of two clients on two CPUs over that of one.
+    fn scaling(&self) -> Result<f64, Error> {
+        let images = [1, 2].map(|threads| {
+            self.build(
+                "modules.list",
+                "aerie",
+                &format!("--threads={threads} {SCALING_ARGUMENTS}"),
+            )
+        });
+        let [one, two] = images;
+        let (one, two) = (one?, two?);
+        let mut ratios = Vec::new();
+        for _ in 0..REPETITIONS {
+            let throughput = |image: &Path, name: &str| {
+                let console = self.run(&self.aerie(image, Accelerator::Tcg, CPUS), name)?;
+                figures::throughput(&console).map_err(|error| Error::Failed(format!("{name}: {error}")))
+            };
+            let single = throughput(&one, "aerie-1-client")?;
+            ratios.push(throughput(&two, "aerie-2-clients")? / single);
+        }
+        figures::median(ratios).ok_or_else(|| Error::Failed("scaling was not measured".into()))
+    }
+
+    fn aerie(&self, image: &Path, accelerator: Accelerator, cpus: u32) -> Machine {
+        Machine {
+            program: self.qemu.to_owned(),
+            accelerator,
+            kernel: image.to_owned(),
+            cpus,
+            options: Vec::new(),
+        }
+    }
+
+    /// Runs a machine to its success and returns its console.
+    fn run(&self, machine: &Machine, name: &str) -> Result<String, Error> {
+        let outcome = self.watch(machine, name, |_| Interest::None)?;
+        let log = self.log(name);
+        match outcome.verdict {
+            Verdict::Success => read_log(&log).map_err(|source| Error::Io { path: log, source }),
+            _ => Err(failure(name, &outcome, &log)),
+        }
+    }
+
+    /// Seconds until a line of interest.
+    fn time_to(&self, machine: &Machine, name: &str, is_it: impl Fn(&str) -> bool) -> Result<f64, Error> {
+        let outcome = self.watch(machine, name, |line| {
+            if is_it(line) {
+                Interest::Stop
+            } else {
+                Interest::None
+            }
+        })?;
+        match outcome.marks.first() {
+            Some((time, _)) => Ok(time.as_secs_f64()),
+            None => Err(failure(name, &outcome, &self.log(name))),
+        }
+    }
+
+    fn watch(
+        &self,
+        machine: &Machine,
+        name: &str,
+        observe: impl Fn(&str) -> Interest,
+    ) -> Result<Outcome, Error> {
+        let watch = Watch {
+            log: self.log(name),
+            is_shown: false,
+            silence: Some(DEFAULT_SILENCE * 2),
+            limit: Some(Duration::from_secs(600)),
+            interrupt: self.interrupt.clone(),
+        };
+        let outcome = watch
+            .run(machine.command(), observe)
+            .map_err(|source| Error::Io {
+                path: machine.program.clone(),
+                source,
+            })?;
+        match outcome.verdict {
+            Verdict::Interrupted => Err(Error::Interrupted),
+            _ => Ok(outcome),
+        }
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.log"))
+    }
+
+    fn write(&self, rows: &[Row]) -> Result<(), Error> {
+        let path = self.folder.join("results.json");
+        let json = serde_json::to_string_pretty(rows).map_err(|error| Error::Failed(error.to_string()))?;
+        std::fs::write(&path, json + "\n").map_err(|source| Error::Io {
+            path: path.clone(),
+            source,
+        })?;
+        println!("the figures as JSON: {}", path.display());
+        Ok(())
+    }
+}
+
+fn failure(name: &str, outcome: &Outcome, log: &Path) -> Error {
+    let tail = outcome.tail.join("\n");
+    Error::Failed(format!(
+        "{tail}\n{name}: {} (console: {})",
+        outcome.verdict,
+        log.display()
+    ))
+}
