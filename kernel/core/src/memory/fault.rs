@@ -1,0 +1,202 @@
+//! Page faults: a page is filled from its region.
+
+use super::dataspace::{Dataspace, PageError, Shown};
+use super::page_table::{Leaf, PageTable, Slot};
+use super::region::{Kind, Node};
+use super::space::{AddressSpace, Inner};
+use crate::machine::machine_flush_page;
+use crate::object::Ref;
+use crate::tlb;
+use l4::region::Access;
+use l4::{Error, PAGE_SIZE, USER_END};
+
+/// Bits of a page fault's error code (Intel SDM vol. 3, section 4.7).
+const WRITE_BIT: u64 = 1 << 1;
+const FETCH_BIT: u64 = 1 << 4;
+
+/// Pages that a read fault on immutable memory maps at most, aligned to that number.
+const AROUND: u64 = 16;
+/// How often, and with which budget, a fault helps with work on a dataspace that is in its way.
+const ASSISTS: u32 = 4;
+const ASSIST_BUDGET: u32 = 64;
+
+/// What became of a page fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultOutcome {
+    /// The thread can go on; it may fault again.
+    Resolved,
+    /// There is no region, or a reserved one.
+    NoRegion,
+    /// The region does not permit the access.
+    Denied,
+    /// The page could not be paid for.
+    Quota,
+}
+
+/// Work on a dataspace that has to get on before the page can be had.
+struct InTheWay(Ref<Dataspace>);
+
+impl AddressSpace {
+    /// Deals with a page fault at `address`; `error_code` is the processor's.
+    pub fn resolve_fault(&self, address: u64, error_code: u64) -> FaultOutcome {
+        let access = if error_code & FETCH_BIT != 0 {
+            Access::EXECUTE
+        } else if error_code & WRITE_BIT != 0 {
+            Access::WRITE
+        } else {
+            Access::READ
+        };
+        if address >= USER_END {
+            return FaultOutcome::NoRegion;
+        }
+        for _ in 0..ASSISTS {
+            match self.try_resolve(address & !(PAGE_SIZE - 1), access) {
+                Ok(outcome) => return outcome,
+                // If the work fails, who began it is told; the fault only needs it out of the way.
+                Err(InTheWay(dataspace)) => drop(dataspace.advance(&mut { ASSIST_BUDGET })),
+            }
+        }
+        // The thread faults again and goes on helping.
+        FaultOutcome::Resolved
+    }
+
+    #[inline]
+    fn try_resolve(&self, address: u64, access: Access) -> Result<FaultOutcome, InTheWay> {
+        let mut inner = self.inner.lock();
+        let Some(region) = inner.regions.find_again(address) else {
+            return Ok(FaultOutcome::NoRegion);
+        };
+        if region.kind() == Kind::Reserved {
+            return Ok(FaultOutcome::NoRegion);
+        }
+        if !region.access().contains(access) {
+            return Ok(FaultOutcome::Denied);
+        }
+        let result = match (region.kind(), region.dataspace()) {
+            (Kind::Shared, Some(dataspace)) => match dataspace.page(region.offset_of(address) / PAGE_SIZE) {
+                Ok(page) => self.show(&inner, region, address, access, page),
+                Err(PageError::NoMemory) => return Ok(FaultOutcome::Quota),
+                Err(PageError::Busy) => return Err(InTheWay(dataspace)),
+            },
+            (Kind::Private, Some(dataspace)) => self.fill_private(&inner, region, address, access, dataspace),
+            _ => self.fill_anonymous(&inner, region, address),
+        };
+        Ok(match result {
+            Ok(()) => FaultOutcome::Resolved,
+            Err(Error::AccessDenied) => FaultOutcome::Denied,
+            Err(_) => FaultOutcome::Quota,
+        })
+    }
+
+    #[inline]
+    fn fill_anonymous(&self, inner: &Inner, region: Node, address: u64) -> Result<(), Error> {
+        if let Ok(slot) = inner.table.slot(address)
+            && let Some(leaf) = slot.get()
+        {
+            self.replace(&slot, address, leaf, leaf.with_access(region.access()));
+            return Ok(());
+        }
+        inner.map_owned(&self.account, address, region.access()).map(drop)
+    }
+
+    /// Maps a dataspace's page.
+    fn show(
+        &self,
+        inner: &Inner,
+        region: Node,
+        address: u64,
+        access: Access,
+        page: Shown,
+    ) -> Result<(), Error> {
+        if access == Access::WRITE && !page.writable {
+            return Err(Error::AccessDenied);
+        }
+        let permitted = if page.writable {
+            region.access()
+        } else {
+            region.access() - Access::WRITE
+        };
+        self.put(inner, address, Leaf::shown(page.frame, permitted, page.uncached))?;
+        if access != Access::WRITE {
+            Self::show_around(inner, region, address);
+        }
+        Ok(())
+    }
+
+    fn fill_private(
+        &self,
+        inner: &Inner,
+        region: Node,
+        address: u64,
+        access: Access,
+        dataspace: Ref<Dataspace>,
+    ) -> Result<(), Error> {
+        let present = inner.table.slot(address).ok().and_then(|slot| slot.get());
+        let number = region.offset_of(address) / PAGE_SIZE;
+        match present {
+            Some(leaf) if leaf.is_owned() => self.put(inner, address, leaf.with_access(region.access())),
+            _ if access != Access::WRITE => {
+                self.show(inner, region, address, access, dataspace.sealed_page(number))
+            }
+            _ => {
+                let frame = self.account.allocate_frame(false)?;
+                dataspace.fill_frame(number, frame);
+                self.put(inner, address, Leaf::owned(frame, region.access()))
+                    .inspect_err(|_| self.account.free_frame(frame))
+            }
+        }
+    }
+
+    /// Maps a page, whatever is there now.
+    fn put(&self, inner: &Inner, address: u64, leaf: Leaf) -> Result<(), Error> {
+        match inner.table.slot(address) {
+            Ok(slot) => {
+                match slot.get() {
+                    Some(old) => self.replace(&slot, address, old, leaf),
+                    None => slot.set(leaf),
+                }
+                Ok(())
+            }
+            Err(missing) => PageTable::install(missing, address, leaf, &self.account),
+        }
+    }
+
+    /// Changes what a page shows, or may be used for.
+    fn replace(&self, slot: &Slot<'_>, address: u64, old: Leaf, new: Leaf) {
+        if new != old {
+            slot.set(new);
+        }
+        if new.frame() != old.frame() || !new.permits(old) {
+            tlb::flush_space(self.root());
+        } else {
+            // The translation was there already, or has only got more permissions: this CPU had an older one.
+            machine_flush_page(address);
+        }
+    }
+
+    /// Maps the immutable pages beside one that was read, as far as they are in the same table: they will be read
+    /// soon. Pages that will rather be written are left alone, since the first write would have to replace them.
+    fn show_around(inner: &Inner, region: Node, address: u64) {
+        let Some(dataspace) = region.dataspace() else {
+            return;
+        };
+        if !dataspace.is_sealed() || region.access().contains(Access::WRITE) {
+            return;
+        }
+        let Ok(slot) = inner.table.slot(address) else {
+            return;
+        };
+        let window = AROUND * PAGE_SIZE;
+        let start = (address & !(window - 1)).max(region.start());
+        let end = ((address & !(window - 1)) + window).min(region.end());
+        for neighbour in (start..end).step_by(PAGE_SIZE as usize) {
+            let distance = (neighbour as i64 - address as i64) / PAGE_SIZE as i64;
+            if let Some(slot) = slot.neighbour(distance as isize)
+                && slot.get().is_none()
+            {
+                let page = dataspace.sealed_page(region.offset_of(neighbour) / PAGE_SIZE);
+                slot.set(Leaf::shown(page.frame, region.access(), page.uncached));
+            }
+        }
+    }
+}
