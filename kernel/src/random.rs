@@ -5,7 +5,8 @@ use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
 
 const KEY_BYTES: usize = 32;
-const WORDS: usize = 32;
+/// With the key, what the cipher makes in one go: four blocks of 64 bytes.
+const WORDS: usize = (4 * 64 - KEY_BYTES) / 8;
 
 /// Gathers unpredictable bytes, good and bad ones alike: a good one is never spoilt by a bad one.
 #[derive(Clone)]

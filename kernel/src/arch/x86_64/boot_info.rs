@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use platform::acpi::{self, AcpiError, Machine};
+use platform::acpi::{AcpiError, Machine};
 use platform::memory_map::{MapError, MemoryMap};
 use platform::pvh::{MemoryEntry, PvhError, StartInfo};
 
@@ -81,13 +81,20 @@ impl BootRecord {
             .map_or("", |chunk| chunk.valid())
     }
 
-    /// The usable CPUs' APIC ids without the first CPU's, which is `own`.
+    /// CPUs that the firmware names, as far as the kernel can use them; at least 1.
+    pub(crate) fn cpu_limit(&self) -> u32 {
+        self.machine
+            .as_ref()
+            .map_or(1, |machine| machine.cpus.len().max(1) as u32)
+    }
+
+    /// APIC ids of the other CPUs than `own`, in all not more than [`Self::cpu_limit`].
     pub(crate) fn other_cpus(&self, own: u32) -> impl Iterator<Item = u32> + '_ {
         let all = self.machine.as_ref().map_or(&[][..], |machine| &machine.cpus);
         all.iter()
             .copied()
             .filter(move |&id| id != own)
-            .take(acpi::CPU_LIMIT - 1)
+            .take(self.cpu_limit() as usize - 1)
     }
 
     fn read_memory(&mut self, info: &StartInfo) -> Result<(), BootError> {

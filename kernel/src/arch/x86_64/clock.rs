@@ -56,20 +56,20 @@ impl core::fmt::Display for NoReference {
 /// # Errors
 /// If there is nothing to measure with.
 pub(crate) fn calibrate(pm_timer: Option<u16>) -> Result<(), NoReference> {
-    let known = tsc_hertz(cpuid).filter(|_| Features::TSC_DEADLINE.present());
-    let (tsc, apic_timer) = match known {
-        // The APIC timer is not used then.
-        Some(tsc) => (tsc, None),
-        None => {
+    let told = tsc_hertz(cpuid);
+    let (tsc, apic_timer) = match told {
+        Some(tsc) if Features::TSC_DEADLINE.present() => (tsc, None),
+        _ => {
             let (tsc, apic_timer) = measure(pm_timer).ok_or(NoReference)?;
-            (tsc_hertz(cpuid).unwrap_or(tsc), Some(apic_timer))
+            (told.unwrap_or(tsc), Some(apic_timer))
         }
     };
     let scale = Timescale::from_hertz(tsc).ok_or(NoReference)?;
     TSC_BASE.store(ticks(), Ordering::Relaxed);
     TSC_NS_PER_TICK.store(scale.ns_per_tick, Ordering::Relaxed);
-    let apic_scale = apic_timer.and_then(Timescale::from_hertz);
-    timer::set_scales(scale, apic_scale);
+    // Without a scale for it the APIC timer is not used.
+    let counted = apic_timer.filter(|_| !Features::TSC_DEADLINE.present());
+    timer::set_scales(scale, counted.and_then(Timescale::from_hertz));
     Ok(())
 }
 

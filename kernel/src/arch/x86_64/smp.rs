@@ -38,7 +38,7 @@ unsafe extern "C" {
 ///
 /// # Safety
 /// Called once, by the first CPU, with the kernel's tables active and its APIC and clock ready. As many areas
-/// are initialised as the record names CPUs.
+/// are initialised as the record allows CPUs.
 pub(crate) unsafe fn start_others(record: &BootRecord, local_apic: u64) -> u32 {
     LOCAL_APIC.store(local_apic, Ordering::Relaxed);
     let length = &raw const ap_trampoline_end as usize - &raw const ap_trampoline as usize;

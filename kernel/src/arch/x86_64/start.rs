@@ -8,7 +8,6 @@ use core::mem::MaybeUninit;
 
 use kernel_core::context::BootInfo;
 use kernel_core::entry::{start, start_cpu};
-use platform::acpi::CPU_LIMIT;
 use platform::memory_map::MapError;
 use x86_64::VirtAddr;
 use x86_64::registers::model_specific::{Efer, EferFlags, GsBase, KernelGsBase, LStar, Msr, SFMask};
@@ -54,7 +53,7 @@ extern "C" fn kernel_main(start_info: u64) -> ! {
 /// its own.
 fn prepare(start_info: u64) -> Result<(), BootError> {
     let mut record = BootRecord::read(start_info)?;
-    let cpus = 1 + record.other_cpus(u32::MAX).count().min(CPU_LIMIT - 1) as u32;
+    let cpus = record.cpu_limit();
     let mut tables = KernelTables::build(&mut record.memory, &record.ram)?;
     (0..cpus).try_for_each(|index| map_block(&mut tables, index))?;
     // SAFETY: only this CPU runs; from here on only addresses of the upper half are used.
@@ -80,10 +79,17 @@ extern "C" fn run() -> ! {
     // SAFETY: `prepare` has written the record, and nobody writes it again.
     let record = unsafe { (*RECORD.0.get()).assume_init_ref() };
     let machine = record.machine.as_ref();
-    if let Err(error) = machine {
-        print(format_args!(
+    match machine {
+        Err(error) => print(format_args!(
             "{error}; going on with one CPU and without device interrupts"
-        ));
+        )),
+        Ok(machine) if machine.cpus_ignored > 0 => {
+            print(format_args!(
+                "{} CPUs more than the kernel supports stay off",
+                machine.cpus_ignored
+            ));
+        }
+        Ok(_) => {}
     }
     // The timers of all CPUs are alike: this one's is measured.
     if let Err(error) = clock::calibrate(machine.ok().and_then(|machine| machine.pm_timer)) {
@@ -93,7 +99,7 @@ extern "C" fn run() -> ! {
     if let Ok(machine) = machine {
         io_apic::initialise(machine, apic::id());
     }
-    // SAFETY: areas were initialised for as many CPUs as the tables name, at least this one.
+    // SAFETY: areas were initialised for as many CPUs as the record allows.
     let cpu_count = unsafe { smp::start_others(record, local_apic(record)) };
     hooks::set_cpu_count(cpu_count);
     start(boot_info(record, cpu_count));
