@@ -1,0 +1,21 @@
+//! Files: descriptors, paths, and the calls on them.
+//!
+//! What exists: `/rom`, read-only; `/dev/null`, `zero`, `random` and `urandom`; a few files of `/proc/self`;
+//! standard input, which is empty, and standard output and error, which are written to the log line by line.
+
+mod descriptor;
+mod directory;
+mod open;
+mod output;
+mod path;
+mod poll;
+mod status;
+mod transfer;
+
+pub(crate) use descriptor::{DESCRIPTOR_LIMIT, Files};
+pub(crate) use descriptor::{close, dup, dup2, dup3, fcntl, ioctl};
+pub(crate) use directory::{chdir, getcwd, getdents64, readlink, readlinkat};
+pub(crate) use open::{access, faccessat, open, openat};
+pub(crate) use poll::{poll, ppoll};
+pub(crate) use status::{fstat, newfstatat, stat, statx};
+pub(crate) use transfer::{lseek, pread64, read, readv, write, writev};

@@ -1,0 +1,181 @@
+//! Opening files and asking whether one may.
+
+use alloc::format;
+use alloc::string::String;
+
+use super::descriptor::{CLOEXEC, Kind};
+use super::path::{self, AT_FDCWD, Node};
+use crate::process::Answer;
+use crate::table::Arguments;
+use crate::{Errno, Process, System, memory, user};
+
+const ACCESS_MODE: u64 = 3;
+const READ_ONLY: u64 = 0;
+const CREATE: u64 = 0o100;
+const EXCLUSIVE: u64 = 0o200;
+const TRUNCATE: u64 = 0o1000;
+const DIRECTORY: u64 = 0o200000;
+
+/// `open(path, flags, mode)`.
+pub(crate) fn open<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    let path = path::read(process, AT_FDCWD, arguments[0])?;
+    open_path(process, path, arguments[1])
+}
+
+/// `openat(directory, path, flags, mode)`.
+pub(crate) fn openat<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    let path = path::read(process, user::int(arguments[0]), arguments[1])?;
+    open_path(process, path, arguments[2])
+}
+
+fn open_path<S: System>(process: &mut Process<S>, path: String, flags: u64) -> Answer {
+    let node = match path::lookup(process, &path) {
+        // Nothing can be created: all there is, is read-only.
+        Err(Errno::NOENT) if flags & CREATE != 0 => return Err(Errno::ROFS),
+        other => other?,
+    };
+    if flags & (CREATE | EXCLUSIVE) == CREATE | EXCLUSIVE {
+        return Err(Errno::EXIST);
+    }
+    if flags & DIRECTORY != 0 && node != Node::Directory {
+        return Err(Errno::NOTDIR);
+    }
+    check_write(&node, flags & ACCESS_MODE != READ_ONLY || flags & TRUNCATE != 0)?;
+    let kind = open_node(process, node, path)?;
+    let opened = match kind {
+        Kind::Rom(file, _) => Some(file),
+        _ => None,
+    };
+    let status = flags & !(CREATE | EXCLUSIVE | TRUNCATE | CLOEXEC);
+    let result = process.files.insert(kind, status, flags & CLOEXEC != 0, 0);
+    if let (Err(_), Some(file)) = (&result, opened) {
+        process.system.close(file);
+    }
+    Ok(result? as u64)
+}
+
+fn check_write(node: &Node, write: bool) -> Result<(), Errno> {
+    match node {
+        _ if !write => Ok(()),
+        Node::Null | Node::Zero | Node::Random => Ok(()),
+        Node::Directory => Err(Errno::ISDIR),
+        Node::Rom(_) | Node::Maps | Node::Executable => Err(Errno::ROFS),
+    }
+}
+
+fn open_node<S: System>(process: &mut Process<S>, node: Node, path: String) -> Result<Kind, Errno> {
+    Ok(match node {
+        Node::Directory => Kind::Directory(path::normalize("/", &path)),
+        Node::Rom(name) => Kind::Rom(process.system.open(&name)?, path),
+        Node::Null => Kind::Null,
+        Node::Zero => Kind::Zero,
+        Node::Random => Kind::Random,
+        Node::Maps => Kind::Text(maps(process).into_bytes(), path),
+        Node::Executable => {
+            let target = process.program.path.clone();
+            match path::lookup(process, &target)? {
+                Node::Rom(name) => Kind::Rom(process.system.open(&name)?, target),
+                _ => return Err(Errno::NOENT),
+            }
+        }
+    })
+}
+
+/// `/proc/self/maps` with the line of the main thread's stack, as in proc(5).
+fn maps<S: System>(process: &Process<S>) -> String {
+    let start = process.program.stack_start;
+    let end = start + memory::STACK_SIZE;
+    format!("{start:x}-{end:x} rw-p 00000000 00:00 0                          [stack]\n")
+}
+
+const MAY_WRITE: u64 = 2;
+const MAY_EXECUTE: u64 = 1;
+
+/// `access(path, mode)`.
+pub(crate) fn access<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    let path = path::read(process, AT_FDCWD, arguments[0])?;
+    check_access(process, &path, arguments[1])
+}
+
+/// `faccessat(directory, path, mode)`.
+pub(crate) fn faccessat<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    let path = path::read(process, user::int(arguments[0]), arguments[1])?;
+    check_access(process, &path, arguments[2])
+}
+
+fn check_access<S: System>(process: &mut Process<S>, path: &str, mode: u64) -> Answer {
+    if mode & !7 != 0 {
+        return Err(Errno::INVAL);
+    }
+    let node = path::lookup(process, path)?;
+    if mode & MAY_WRITE != 0 {
+        check_write(&node, true).map_err(|_| Errno::ROFS)?;
+    }
+    let is_executable = matches!(node, Node::Directory | Node::Rom(_) | Node::Executable);
+    if mode & MAY_EXECUTE != 0 && !is_executable {
+        return Err(Errno::ACCES);
+    }
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{BASE, call, process};
+
+    fn open_as(path: &str, flags: u64) -> Result<u64, u64> {
+        let mut process = process();
+        process.system.poke(BASE, path.as_bytes());
+        process.system.poke(BASE + path.len() as u64, &[0]);
+        call(&mut process, 257, &[AT_FDCWD as u64, BASE, flags, 0])
+    }
+
+    #[test]
+    fn what_exists_opens_and_nothing_can_be_created() {
+        assert_eq!(open_as("/rom/data", 0), Ok(3));
+        assert_eq!(open_as("rom/data", CLOEXEC), Ok(3));
+        assert_eq!(open_as("/rom", DIRECTORY), Ok(3));
+        assert_eq!(open_as("/proc/self/exe", 0), Ok(3));
+        assert_eq!(open_as("/dev/null", 1), Ok(3));
+        assert_eq!(open_as("/rom/data", DIRECTORY), Err(20));
+        assert_eq!(open_as("/rom/data", 1), Err(30));
+        assert_eq!(open_as("/rom/new", CREATE | 1), Err(30));
+        assert_eq!(open_as("/rom/data", CREATE | EXCLUSIVE), Err(17));
+        assert_eq!(open_as("/rom", 1), Err(21));
+        assert_eq!(open_as("/etc/passwd", 0), Err(2));
+        assert_eq!(open_as("", 0), Err(2));
+    }
+
+    #[test]
+    fn paths_start_at_directory_descriptors() {
+        let mut process = process();
+        process.system.poke(BASE, b"/rom\0functions/hello\0");
+        assert_eq!(call(&mut process, 2, &[BASE, 0]), Ok(3));
+        assert_eq!(call(&mut process, 257, &[3, BASE + 5, 0]), Ok(4));
+        assert_eq!(call(&mut process, 257, &[4, BASE + 5, 0]), Err(20));
+        assert_eq!(call(&mut process, 257, &[77, BASE + 5, 0]), Err(9));
+    }
+
+    #[test]
+    fn access_tells_what_open_would() {
+        let mut process = process();
+        process.system.poke(BASE, b"/rom/data\0");
+        assert_eq!(call(&mut process, 21, &[BASE, 4]), Ok(0));
+        assert_eq!(call(&mut process, 21, &[BASE, 2]), Err(30));
+        assert_eq!(call(&mut process, 21, &[BASE, 8]), Err(22));
+        assert_eq!(call(&mut process, 269, &[AT_FDCWD as u64, BASE, 1]), Ok(0));
+        process.system.poke(BASE, b"/rom/none\0");
+        assert_eq!(call(&mut process, 21, &[BASE, 4]), Err(2));
+    }
+
+    #[test]
+    fn maps_show_the_stack() {
+        let mut process = process();
+        process.system.poke(BASE, b"/proc/self/maps\0");
+        assert_eq!(call(&mut process, 2, &[BASE, 0]), Ok(3));
+        let size = call(&mut process, 0, &[3, BASE, 4096]).unwrap();
+        let text = String::from_utf8(process.system.peek(BASE, size as usize)).unwrap();
+        assert!(text.ends_with("[stack]\n"), "{text}");
+        assert!(text.starts_with("7ff000000000-7ff000800000 rw-p "), "{text}");
+    }
+}

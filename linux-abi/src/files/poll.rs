@@ -1,0 +1,113 @@
+//! Waiting for files: here each is ready, or never will be.
+
+use l4::NEVER;
+
+use super::descriptor::{DESCRIPTOR_LIMIT, Kind};
+use crate::process::Answer;
+use crate::table::Arguments;
+use crate::{Errno, Process, System, time, user};
+
+const IN: u16 = 1;
+const OUT: u16 = 4;
+const HANG_UP: u16 = 0x10;
+const INVALID: u16 = 0x20;
+
+const NANOSECONDS_PER_MILLISECOND: u64 = 1_000_000;
+
+/// `poll(descriptors, count, milliseconds)`.
+pub(crate) fn poll<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    let [list, count, timeout, ..] = *arguments;
+    let deadline = match u64::try_from(user::int(timeout)) {
+        Ok(milliseconds) => process.system.now() + milliseconds * NANOSECONDS_PER_MILLISECOND,
+        Err(_) => NEVER,
+    };
+    poll_until(process, list, count, deadline)
+}
+
+/// `ppoll(descriptors, count, timeout, signal mask)`.
+pub(crate) fn ppoll<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    let [list, count, timeout, ..] = *arguments;
+    let deadline = if timeout == 0 {
+        NEVER
+    } else {
+        let time = time::read_timespec(&mut process.system, timeout)?;
+        process.system.now().saturating_add(time)
+    };
+    poll_until(process, list, count, deadline)
+}
+
+fn poll_until<S: System>(process: &mut Process<S>, list: u64, count: u64, deadline: u64) -> Answer {
+    if count > DESCRIPTOR_LIMIT as u64 {
+        return Err(Errno::INVAL);
+    }
+    let mut entries = user::read_bytes(&mut process.system, list, count as usize * 8)?;
+    let mut ready = 0;
+    for entry in entries.chunks_exact_mut(8) {
+        let fd = i32::from_le_bytes([entry[0], entry[1], entry[2], entry[3]]);
+        let asked = u16::from_le_bytes([entry[4], entry[5]]);
+        let events = if fd < 0 {
+            0
+        } else {
+            events(process, fd) & (asked | HANG_UP | INVALID)
+        };
+        entry[6..8].copy_from_slice(&events.to_le_bytes());
+        ready += u64::from(events != 0);
+    }
+    process.system.write(list, &entries)?;
+    if ready == 0 {
+        process.system.sleep_until(deadline);
+    }
+    Ok(ready)
+}
+
+fn events<S: System>(process: &mut Process<S>, fd: i32) -> u16 {
+    match process.files.get(fd).map(|file| &file.kind) {
+        Ok(Kind::Input) => IN | HANG_UP,
+        Ok(Kind::Output(_)) => OUT,
+        Ok(_) => IN | OUT,
+        Err(_) => INVALID,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{BASE, call, process};
+
+    fn entry(fd: i32, events: u16) -> u64 {
+        u64::from(fd as u32) | u64::from(events) << 32
+    }
+
+    #[test]
+    fn what_is_ready_is_told_at_once() {
+        let mut process = process();
+        let list = [entry(0, IN), entry(1, IN | OUT), entry(-1, IN), entry(9, IN)];
+        user::write_words(&mut process.system, BASE, &list).unwrap();
+        assert_eq!(call(&mut process, 7, &[BASE, 4, u64::MAX]), Ok(3));
+        let told = user::read_words::<4>(&mut process.system, BASE).unwrap();
+        assert_eq!(
+            told.map(|word| (word >> 48) as u16),
+            [IN | HANG_UP, OUT, 0, INVALID]
+        );
+        assert_eq!(process.system.time, 0);
+    }
+
+    #[test]
+    fn the_check_of_standard_streams_at_a_programs_start_finds_them_open() {
+        let mut process = process();
+        user::write_words(&mut process.system, BASE, &[entry(1, 0), entry(2, 0)]).unwrap();
+        assert_eq!(call(&mut process, 7, &[BASE, 2, 0]), Ok(0));
+    }
+
+    #[test]
+    fn nothing_ready_takes_the_whole_time() {
+        let mut process = process();
+        user::write_words(&mut process.system, BASE, &[entry(1, IN)]).unwrap();
+        assert_eq!(call(&mut process, 7, &[BASE, 1, 3]), Ok(0));
+        assert_eq!(process.system.time, 3_000_000);
+        user::write_words(&mut process.system, BASE + 8, &[0, 5]).unwrap();
+        assert_eq!(call(&mut process, 271, &[BASE, 1, BASE + 8, 0]), Ok(0));
+        assert_eq!(process.system.time, 3_000_005);
+        assert_eq!(call(&mut process, 7, &[BASE, 1000, 3]), Err(22));
+    }
+}

@@ -1,0 +1,262 @@
+//! Reading and writing.
+
+use alloc::vec;
+
+use super::descriptor::Kind;
+use super::output;
+use crate::process::Answer;
+use crate::table::Arguments;
+use crate::{Errno, Process, System, random, user};
+
+/// Most bytes of one call, as in Linux.
+const LIMIT: u64 = 0x7fff_f000;
+/// Program memory is copied in pieces of this many bytes.
+const PIECE: u64 = 4096;
+/// Most elements of a vector, as in Linux.
+const VECTOR_LIMIT: u64 = 1024;
+
+/// `read(fd, buffer, size)`.
+pub(crate) fn read<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    let [fd, address, size, ..] = *arguments;
+    let fd = user::int(fd);
+    let offset = process.files.get(fd)?.offset;
+    let done = read_at(process, fd, offset, address, size.min(LIMIT))?;
+    process.files.get(fd)?.offset = offset + done;
+    Ok(done)
+}
+
+/// `pread64(fd, buffer, size, offset)`.
+pub(crate) fn pread64<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    let [fd, address, size, offset, ..] = *arguments;
+    let fd = user::int(fd);
+    if matches!(process.files.get(fd)?.kind, Kind::Input | Kind::Output(_)) {
+        return Err(Errno::SPIPE);
+    }
+    if (offset as i64) < 0 {
+        return Err(Errno::INVAL);
+    }
+    read_at(process, fd, offset, address, size.min(LIMIT))
+}
+
+fn read_at<S: System>(process: &mut Process<S>, fd: i32, offset: u64, address: u64, size: u64) -> Answer {
+    let Process { files, system, .. } = process;
+    match &files.get(fd)?.kind {
+        Kind::Input | Kind::Null => Ok(0),
+        Kind::Output(_) => Err(Errno::BADF),
+        Kind::Directory(_) => Err(Errno::ISDIR),
+        Kind::Rom(file, _) => {
+            let size = size.min(file.size.saturating_sub(offset));
+            if size > 0 {
+                system.read_file(*file, offset, address, size)?;
+            }
+            Ok(size)
+        }
+        Kind::Text(text, _) => {
+            let rest = text.get(offset as usize..).unwrap_or_default();
+            let piece = &rest[..rest.len().min(size as usize)];
+            system.write(address, piece)?;
+            Ok(piece.len() as u64)
+        }
+        Kind::Zero => zero(system, address, size),
+        Kind::Random => random::fill(process, address, size),
+    }
+}
+
+fn zero(system: &mut impl System, address: u64, size: u64) -> Answer {
+    let zeroes = [0; PIECE as usize];
+    for offset in (0..size).step_by(PIECE as usize) {
+        let piece = (size - offset).min(PIECE) as usize;
+        let target = address.checked_add(offset).ok_or(Errno::FAULT)?;
+        system.write(target, &zeroes[..piece])?;
+    }
+    Ok(size)
+}
+
+/// `write(fd, buffer, size)`.
+pub(crate) fn write<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    let [fd, address, size, ..] = *arguments;
+    write_bytes(process, user::int(fd), address, size.min(LIMIT))
+}
+
+fn write_bytes<S: System>(process: &mut Process<S>, fd: i32, address: u64, size: u64) -> Answer {
+    let Process { files, system, .. } = process;
+    match &mut files.get(fd)?.kind {
+        Kind::Null | Kind::Zero | Kind::Random => Ok(size),
+        Kind::Output(line) => {
+            let mut piece = vec![0; size.min(PIECE) as usize];
+            for offset in (0..size).step_by(PIECE as usize) {
+                let piece = &mut piece[..(size - offset).min(PIECE) as usize];
+                system.read(address.checked_add(offset).ok_or(Errno::FAULT)?, piece)?;
+                output::write(system, line, piece);
+            }
+            Ok(size)
+        }
+        Kind::Input | Kind::Rom(..) | Kind::Text(..) | Kind::Directory(_) => Err(Errno::BADF),
+    }
+}
+
+/// `readv(fd, vector, count)`.
+pub(crate) fn readv<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    each_element(process, arguments, read)
+}
+
+/// `writev(fd, vector, count)`.
+pub(crate) fn writev<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    each_element(process, arguments, write)
+}
+
+/// Does one transfer for each (address, size) of a vector, until one is short.
+fn each_element<S: System>(
+    process: &mut Process<S>,
+    arguments: &Arguments,
+    transfer: impl Fn(&mut Process<S>, &Arguments) -> Answer,
+) -> Answer {
+    let [fd, vector, count, ..] = *arguments;
+    process.files.get(user::int(fd))?;
+    if count > VECTOR_LIMIT {
+        return Err(Errno::INVAL);
+    }
+    let mut total = 0;
+    for index in 0..count {
+        let element = vector.checked_add(index * 16).ok_or(Errno::FAULT)?;
+        let [address, size] = user::read_words::<2>(&mut process.system, element)?;
+        match transfer(process, &[fd, address, size, 0, 0, 0]) {
+            Ok(done) => {
+                total += done;
+                if done < size {
+                    break;
+                }
+            }
+            // What was transferred before an error counts.
+            Err(_) if total > 0 => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(total)
+}
+
+const FROM_START: u64 = 0;
+const FROM_HERE: u64 = 1;
+const FROM_END: u64 = 2;
+
+/// `lseek(fd, offset, whence)`.
+pub(crate) fn lseek<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    let [fd, offset, whence, ..] = *arguments;
+    let file = process.files.get(user::int(fd))?;
+    let end = match &file.kind {
+        Kind::Input | Kind::Output(_) => return Err(Errno::SPIPE),
+        Kind::Null | Kind::Zero | Kind::Random => return Ok(0),
+        Kind::Rom(rom, _) => rom.size,
+        Kind::Text(text, _) => text.len() as u64,
+        Kind::Directory(_) => 0,
+    };
+    let base = match whence {
+        FROM_START => 0,
+        FROM_HERE => file.offset,
+        FROM_END => end,
+        _ => return Err(Errno::INVAL),
+    };
+    let target = (base as i64)
+        .checked_add(offset as i64)
+        .filter(|target| *target >= 0);
+    file.offset = target.ok_or(Errno::INVAL)? as u64;
+    Ok(file.offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{BASE, FILE, FakeSystem, call, process};
+
+    fn opened(path: &[u8], flags: u64) -> Process<FakeSystem> {
+        let mut process = process();
+        process.system.poke(BASE, path);
+        assert_eq!(call(&mut process, 2, &[BASE, flags]), Ok(3));
+        process
+    }
+
+    #[test]
+    fn files_are_read_to_their_end() {
+        let mut process = opened(b"/rom/data\0", 0);
+        let mut read = Vec::new();
+        loop {
+            let size = call(&mut process, 0, &[3, BASE, 7]).unwrap() as usize;
+            if size == 0 {
+                break;
+            }
+            read.extend(process.system.peek(BASE, size));
+        }
+        assert_eq!(read, FILE);
+        assert_eq!(call(&mut process, 17, &[3, BASE, 5, 2]), Ok(5));
+        assert_eq!(process.system.peek(BASE, 5), FILE[2..7]);
+        assert_eq!(call(&mut process, 17, &[3, BASE, 5, u64::MAX]), Err(22));
+        assert_eq!(call(&mut process, 17, &[3, BASE, 5, 1 << 40]), Ok(0));
+    }
+
+    #[test]
+    fn offsets_move() {
+        let mut process = opened(b"/rom/data\0", 0);
+        let size = FILE.len() as u64;
+        assert_eq!(call(&mut process, 8, &[3, 0, FROM_END]), Ok(size));
+        assert_eq!(
+            call(&mut process, 8, &[3, (-3i64) as u64, FROM_HERE]),
+            Ok(size - 3)
+        );
+        assert_eq!(call(&mut process, 0, &[3, BASE, 100]), Ok(3));
+        assert_eq!(call(&mut process, 8, &[3, (-1i64) as u64, FROM_START]), Err(22));
+        assert_eq!(call(&mut process, 8, &[3, i64::MAX as u64, FROM_END]), Err(22));
+        assert_eq!(call(&mut process, 8, &[3, 0, 3]), Err(22));
+        assert_eq!(call(&mut process, 8, &[1, 0, FROM_START]), Err(29));
+    }
+
+    #[test]
+    fn standard_input_is_empty_and_rom_is_not_written() {
+        let mut process = opened(b"/rom/data\0", 0);
+        assert_eq!(call(&mut process, 0, &[0, BASE, 10]), Ok(0));
+        assert_eq!(call(&mut process, 0, &[1, BASE, 10]), Err(9));
+        assert_eq!(call(&mut process, 1, &[3, BASE, 10]), Err(9));
+        assert_eq!(call(&mut process, 1, &[0, BASE, 10]), Err(9));
+        assert_eq!(call(&mut process, 0, &[9, BASE, 10]), Err(9));
+        assert_eq!(call(&mut process, 0, &[u64::from(u32::MAX), BASE, 10]), Err(9));
+    }
+
+    #[test]
+    fn devices_behave() {
+        let mut process = opened(b"/dev/zero\0", 0);
+        process.system.poke(BASE, &[1; 16]);
+        assert_eq!(call(&mut process, 0, &[3, BASE, 8]), Ok(8));
+        assert_eq!(process.system.peek(BASE, 9), [0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        let mut process = opened(b"/dev/urandom\0", 0);
+        assert_eq!(call(&mut process, 0, &[3, BASE, 8]), Ok(8));
+        assert_ne!(process.system.peek(BASE, 8), b"/dev/ura");
+        let mut process = opened(b"/dev/null\0", 2);
+        assert_eq!(call(&mut process, 1, &[3, 1, 1 << 20]), Ok(1 << 20));
+        assert_eq!(call(&mut process, 0, &[3, BASE, 8]), Ok(0));
+        let mut process = opened(b"/rom\0", 0);
+        assert_eq!(call(&mut process, 0, &[3, BASE, 8]), Err(21));
+    }
+
+    #[test]
+    fn vectors_are_transferred_in_order() {
+        let mut process = opened(b"/rom/data\0", 0);
+        let vector = [BASE + 256, 4, BASE + 300, 6];
+        user::write_words(&mut process.system, BASE, &vector).unwrap();
+        assert_eq!(call(&mut process, 19, &[3, BASE, 2]), Ok(10));
+        assert_eq!(process.system.peek(BASE + 256, 4), FILE[..4]);
+        assert_eq!(process.system.peek(BASE + 300, 6), FILE[4..10]);
+        process.system.poke(BASE + 305, b"\n");
+        assert_eq!(call(&mut process, 20, &[1, BASE, 2]), Ok(10));
+        let mut expected = FILE[..9].to_vec();
+        expected.push(b'\n');
+        assert_eq!(process.system.log_text().as_bytes(), expected);
+        assert_eq!(call(&mut process, 20, &[1, BASE, 1025]), Err(22));
+        assert_eq!(call(&mut process, 20, &[1, 16, 1]), Err(14));
+    }
+
+    #[test]
+    fn bad_buffers_are_faults() {
+        let mut process = opened(b"/rom/data\0", 0);
+        assert_eq!(call(&mut process, 0, &[3, 16, 10]), Err(14));
+        assert_eq!(call(&mut process, 1, &[1, 16, 10]), Err(14));
+    }
+}

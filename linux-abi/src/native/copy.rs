@@ -1,0 +1,95 @@
+//! Copies from and to the program's memory, which may turn out not to be there.
+#![expect(
+    unsafe_code,
+    reason = "the copy is assembly, so that a fault in it has a known address"
+)]
+
+use core::arch::global_asm;
+
+use l4::{USER_END, utcb};
+use linux_abi::Errno;
+
+/// Word of the UTCB's page where the fault handler keeps message word 0 while it makes a native call.
+pub(super) const SAVED_WORD: usize = utcb::FREE_WORD + 2;
+
+global_asm!(
+    ".pushsection .text.linux_abi_copy, \"ax\", @progbits",
+    // In: rdi target, rsi source, rdx size. Out: eax 0, or 1 after a fault.
+    ".balign 16",
+    "linux_abi_copy:",
+    "sub rdx, 16",
+    "jb 3f",
+    "2:",
+    "movups xmm0, [rsi]",
+    "movups [rdi], xmm0",
+    "add rsi, 16",
+    "add rdi, 16",
+    "sub rdx, 16",
+    "jae 2b",
+    "3:",
+    "add rdx, 8",
+    "js 4f",
+    "mov rax, [rsi]",
+    "mov [rdi], rax",
+    "add rsi, 8",
+    "add rdi, 8",
+    "sub rdx, 8",
+    "4:",
+    "add rdx, 8",
+    "je 6f",
+    "5:",
+    "mov al, [rsi]",
+    "mov [rdi], al",
+    "inc rsi",
+    "inc rdi",
+    "dec rdx",
+    "jne 5b",
+    "6:",
+    "xor eax, eax",
+    "ret",
+    "linux_abi_copy_end:",
+    // The fault handler continues here, with message word 0 still to be put back.
+    "linux_abi_copy_failed:",
+    "mov rax, gs:[{saved}]",
+    "mov gs:[0], rax",
+    "mov eax, 1",
+    "ret",
+    ".popsection",
+    saved = const SAVED_WORD * 8,
+);
+
+unsafe extern "C" {
+    fn linux_abi_copy(target: u64, source: u64, size: u64) -> u64;
+    safe static linux_abi_copy_end: u8;
+    safe static linux_abi_copy_failed: u8;
+}
+
+/// If `ip` is inside the copy: where to continue so that it reports a fault.
+pub(super) fn recovery(ip: u64) -> Option<u64> {
+    let start = linux_abi_copy as *const () as u64;
+    let end = (&raw const linux_abi_copy_end) as u64;
+    (start..end)
+        .contains(&ip)
+        .then_some((&raw const linux_abi_copy_failed) as u64)
+}
+
+/// Copies between two ranges, one or both of which are the program's word.
+///
+/// # Errors
+/// [`Errno::FAULT`] if a byte is not accessible, or a range is not in user memory; some bytes may be copied then.
+///
+/// # Safety
+/// The range that is not the program's word is valid for the copy. Writing to the other one must not break this
+/// layer: it is not the layer's own memory.
+pub(super) unsafe fn copy(target: u64, source: u64, size: u64) -> Result<(), Errno> {
+    for start in [target, source] {
+        if start.checked_add(size).is_none_or(|end| end > USER_END) {
+            return Err(Errno::FAULT);
+        }
+    }
+    // SAFETY: As the caller promises; a fault on the program's range ends in `linux_abi_copy_failed`.
+    match unsafe { linux_abi_copy(target, source, size) } {
+        0 => Ok(()),
+        _ => Err(Errno::FAULT),
+    }
+}

@@ -1,0 +1,122 @@
+//! The state of the Linux program in this task.
+
+use alloc::format;
+use alloc::string::String;
+
+use crate::files::Files;
+use crate::memory::Heap;
+use crate::signal::Signals;
+use crate::{Errno, System, table};
+
+/// What a handler answers: the value for rax, or an error number.
+pub(crate) type Answer = Result<u64, Errno>;
+
+/// How a system call ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The program goes on with this value in rax.
+    Return(u64),
+    /// The program ends with this exit code.
+    Exit(i32),
+}
+
+/// What the start of the program tells about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Absolute path of the executable, for `/proc/self/exe`.
+    pub path: String,
+    /// First page-aligned address behind the program's image: where its heap starts.
+    pub image_end: u64,
+    /// First address of the main thread's stack.
+    pub stack_start: u64,
+}
+
+/// A Linux program: everything about it that Linux would keep in its kernel.
+pub struct Process<S> {
+    pub(crate) system: S,
+    pub(crate) program: Program,
+    pub(crate) heap: Heap,
+    pub(crate) files: Files,
+    pub(crate) signals: Signals,
+    pub(crate) exit: Option<i32>,
+    pub(crate) name: [u8; 16],
+    reported: [u64; 8],
+}
+
+impl<S: System> Process<S> {
+    /// A program that has not run yet.
+    pub fn new(system: S, program: Program) -> Process<S> {
+        let mut name = [0; 16];
+        let file = program.path.rsplit('/').next().unwrap_or_default().as_bytes();
+        let length = file.len().min(name.len() - 1);
+        name[..length].copy_from_slice(&file[..length]);
+        Process {
+            heap: Heap::new(program.image_end),
+            files: Files::new(),
+            signals: Signals::new(),
+            exit: None,
+            reported: [0; 8],
+            name,
+            system,
+            program,
+        }
+    }
+
+    /// The task's capabilities, for who shares the process with the program.
+    pub fn system(&mut self) -> &mut S {
+        &mut self.system
+    }
+
+    /// Answers a system call: its number (rax) and arguments (rdi, rsi, rdx, r10, r8, r9).
+    pub fn system_call(&mut self, number: u64, arguments: &[u64; 6]) -> Outcome {
+        let answer = table::answer(self, number, arguments).unwrap_or_else(|| {
+            self.report_unknown(number);
+            Err(Errno::NOSYS)
+        });
+        match self.exit {
+            Some(code) => {
+                self.flush_output();
+                Outcome::Exit(code)
+            }
+            None => Outcome::Return(answer.unwrap_or_else(Errno::result)),
+        }
+    }
+
+    /// Says once per number that a program wanted a call that does not exist here.
+    fn report_unknown(&mut self, number: u64) {
+        // All numbers beyond those that can be remembered share the last bit.
+        let bit = number.min(self.reported.len() as u64 * 64 - 1) as usize;
+        let (word, mask) = (bit / 64, 1 << (bit % 64));
+        if self.reported[word] & mask == 0 {
+            self.reported[word] |= mask;
+            let text = format!("linux-abi: system call {number} is not implemented (ENOSYS)\n");
+            self.system.log(text.as_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::process;
+
+    #[test]
+    fn unknown_calls_are_reported_once_per_number() {
+        let mut process = process();
+        for number in [400, 400, 401, u64::MAX, u64::MAX] {
+            assert_eq!(
+                process.system_call(number, &[0; 6]),
+                Outcome::Return(Errno::NOSYS.result())
+            );
+        }
+        let log = process.system.log_text();
+        assert_eq!(log.matches("system call 400 ").count(), 1);
+        assert_eq!(log.matches("system call 401 ").count(), 1);
+        assert_eq!(log.lines().count(), 3);
+    }
+
+    #[test]
+    fn name_is_that_of_the_executable() {
+        assert_eq!(&process().name[..5], b"test\0");
+    }
+}

@@ -1,0 +1,112 @@
+//! What the layer needs from the task that it lives in.
+
+use alloc::vec::Vec;
+
+use l4::Error;
+use l4::region::Access;
+
+use crate::Errno;
+
+/// An open file of `rom`, as the [`System`] numbers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RomFile {
+    /// Chosen by the system.
+    pub id: u32,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+/// What a new region shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contents {
+    /// Zeroes.
+    Anonymous,
+    /// A file from a page-aligned offset on, read-only.
+    Shared(RomFile, u64),
+    /// A file from a page-aligned offset on; writes go to a private copy.
+    Private(RomFile, u64),
+}
+
+/// Where a region goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Exactly there; if something is there, that is an error.
+    At(u64),
+    /// At the first free range at or behind.
+    From(u64),
+}
+
+/// A region of the address space, as far as this layer cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// First address.
+    pub start: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// Permitted use.
+    pub access: Access,
+    /// Zero-filled memory, not a file.
+    pub anonymous: bool,
+}
+
+/// The capabilities of the task, as operations. Everything that a Linux program can do goes through here.
+///
+/// Addresses are those of the program; sizes and addresses of regions are multiples of the page size.
+pub trait System {
+    /// Makes a region. Returns where it is.
+    fn attach(&mut self, place: Place, size: u64, access: Access, contents: Contents) -> Result<u64, Error>;
+    /// Removes what is in a range; gaps are fine.
+    fn detach(&mut self, start: u64, size: u64) -> Result<(), Error>;
+    /// Changes the permitted use of a range without gaps.
+    fn protect(&mut self, start: u64, size: u64, access: Access) -> Result<(), Error>;
+    /// Makes anonymous memory read as zeroes and gives its frames back.
+    fn discard(&mut self, start: u64, size: u64) -> Result<(), Error>;
+    /// The region at an address or the next one behind it, if there is one.
+    fn find(&mut self, address: u64) -> Option<Mapping>;
+    /// Tells whether a range belongs to this layer itself.
+    fn is_own(&self, start: u64, size: u64) -> bool;
+
+    /// Copies out of the program's memory.
+    ///
+    /// # Errors
+    /// [`Errno::FAULT`] if not all of it is readable.
+    fn read(&mut self, address: u64, bytes: &mut [u8]) -> Result<(), Errno>;
+    /// Copies into the program's memory.
+    ///
+    /// # Errors
+    /// [`Errno::FAULT`] if not all of it is writable.
+    fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), Errno>;
+    /// Copies inside the program's memory; the ranges do not overlap.
+    ///
+    /// # Errors
+    /// [`Errno::FAULT`] as above.
+    fn copy(&mut self, to: u64, from: u64, size: u64) -> Result<(), Errno>;
+
+    /// Opens a file of `rom` by its name there.
+    fn open(&mut self, name: &str) -> Result<RomFile, Errno>;
+    /// Copies out of an open file (the range lies inside it) into the program's memory.
+    fn read_file(&mut self, file: RomFile, offset: u64, address: u64, size: u64) -> Result<(), Errno>;
+    /// Closes it. Regions that show it stay.
+    fn close(&mut self, file: RomFile);
+    /// The names of all files in `rom`; empty without such a capability.
+    fn names(&mut self) -> Vec<alloc::string::String>;
+
+    /// Writes a piece of text to the log.
+    fn log(&mut self, text: &[u8]);
+    /// Nanoseconds of the kernel clock.
+    fn now(&mut self) -> u64;
+    /// Nanoseconds since the Unix epoch at the kernel clock's zero.
+    fn epoch(&mut self) -> u64;
+    /// Nanoseconds of CPU time that the calling thread has used.
+    fn cpu_time(&mut self) -> Result<u64, Error>;
+    /// Sleeps until a time of the kernel clock.
+    fn sleep_until(&mut self, deadline: u64);
+    /// Lets others of the same priority run.
+    fn yield_now(&mut self);
+    /// Fresh randomness.
+    fn random(&mut self) -> Result<[u64; 4], Error>;
+    /// Sets the calling thread's FS base.
+    fn set_fs_base(&mut self, base: u64) -> Result<(), Error>;
+    /// Usable memory of the machine in bytes, as far as the task may know.
+    fn memory(&mut self) -> u64;
+}

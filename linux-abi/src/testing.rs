@@ -1,0 +1,291 @@
+//! A task for tests: memory in a map of pages, a clock that moves only by sleeping, a log to look at.
+
+use std::collections::BTreeMap;
+use std::string::String;
+use std::vec::Vec;
+
+use l4::region::Access;
+use l4::{Error, PAGE_SIZE, USER_END};
+
+use crate::{Contents, Errno, Mapping, Outcome, Place, Process, Program, RomFile, System};
+
+/// Start of a few pages of memory for arguments.
+pub(crate) const BASE: u64 = 0x20_0000;
+const BASE_SIZE: u64 = 0x4000;
+/// Where the program's heap starts.
+pub(crate) const HEAP: u64 = 0x50_0000;
+/// Where the layer's own memory is.
+pub(crate) const OWN: u64 = 0x7000_0000;
+/// Wall clock at boot.
+pub(crate) const EPOCH: u64 = 1_700_000_000_000_000_000;
+/// Contents of each file in `rom`.
+pub(crate) const FILE: &[u8] = b"The quick brown fox jumps over the lazy dog.";
+const NAMES: [&str; 4] = ["data", "functions/hello", "functions/hello.conf", "test"];
+
+#[derive(Clone, Debug)]
+struct Page {
+    bytes: Vec<u8>,
+    access: Access,
+    anonymous: bool,
+}
+
+/// The fake.
+#[derive(Debug)]
+pub(crate) struct FakeSystem {
+    pages: BTreeMap<u64, Page>,
+    open: usize,
+    log: Vec<u8>,
+    random: u64,
+    /// Kernel clock.
+    pub(crate) time: u64,
+    /// FS base.
+    pub(crate) fs_base: u64,
+    /// Successful [`System::attach`] calls.
+    pub(crate) attached: usize,
+}
+
+impl FakeSystem {
+    pub(crate) fn new() -> FakeSystem {
+        let mut system = FakeSystem {
+            pages: BTreeMap::new(),
+            open: 0,
+            log: Vec::new(),
+            random: 0x0101_0101_0101_0101,
+            time: 0,
+            fs_base: 0,
+            attached: 0,
+        };
+        let place = Place::At(BASE);
+        system
+            .attach(place, BASE_SIZE, Access::READ_WRITE, Contents::Anonymous)
+            .unwrap();
+        system.attached = 0;
+        system
+    }
+
+    /// Where the memory for arguments ends.
+    pub(crate) fn user_end(&self) -> u64 {
+        BASE + BASE_SIZE
+    }
+
+    pub(crate) fn poke(&mut self, address: u64, bytes: &[u8]) {
+        self.write(address, bytes).unwrap();
+    }
+
+    pub(crate) fn peek(&mut self, address: u64, size: usize) -> Vec<u8> {
+        let mut bytes = std::vec![0; size];
+        self.read(address, &mut bytes).unwrap();
+        bytes
+    }
+
+    pub(crate) fn peek_fault(&mut self, address: u64) -> bool {
+        self.read(address, &mut [0]).is_err()
+    }
+
+    pub(crate) fn log_text(&self) -> String {
+        String::from_utf8(self.log.clone()).unwrap()
+    }
+
+    pub(crate) fn open_files(&self) -> usize {
+        self.open
+    }
+
+    fn byte(&mut self, address: u64, need: Access) -> Result<&mut u8, Errno> {
+        let page = self.pages.get_mut(&(address / PAGE_SIZE)).ok_or(Errno::FAULT)?;
+        if !page.access.contains(need) {
+            return Err(Errno::FAULT);
+        }
+        Ok(&mut page.bytes[(address % PAGE_SIZE) as usize])
+    }
+
+    fn range(&self, start: u64, size: u64) -> std::ops::Range<u64> {
+        assert!(start.is_multiple_of(PAGE_SIZE) && size.is_multiple_of(PAGE_SIZE) && size > 0);
+        start / PAGE_SIZE..(start + size) / PAGE_SIZE
+    }
+
+    fn is_free(&self, start: u64, size: u64) -> bool {
+        self.pages.range(self.range(start, size)).next().is_none()
+    }
+}
+
+impl System for FakeSystem {
+    fn attach(&mut self, place: Place, size: u64, access: Access, contents: Contents) -> Result<u64, Error> {
+        // The fake keeps each page; bigger mappings than this are only asked for by tests of refusals.
+        if size > 1 << 30 {
+            return Err(Error::NoMemory);
+        }
+        let start = match place {
+            Place::At(start) => start,
+            Place::From(from) => {
+                let mut candidates = (from..).step_by(PAGE_SIZE as usize);
+                candidates.find(|start| self.is_free(*start, size)).unwrap()
+            }
+        };
+        if !self.is_free(start, size) || start + size > USER_END {
+            return Err(Error::Exists);
+        }
+        for (index, number) in self.range(start, size).enumerate() {
+            let mut bytes = std::vec![0; PAGE_SIZE as usize];
+            if let Contents::Shared(_, offset) | Contents::Private(_, offset) = contents {
+                let at = offset as usize + index * PAGE_SIZE as usize;
+                let rest = FILE.get(at..).unwrap_or_default();
+                bytes[..rest.len()].copy_from_slice(rest);
+            }
+            let page = Page {
+                bytes,
+                access,
+                anonymous: contents == Contents::Anonymous,
+            };
+            self.pages.insert(number, page);
+        }
+        self.attached += 1;
+        Ok(start)
+    }
+
+    fn detach(&mut self, start: u64, size: u64) -> Result<(), Error> {
+        let range = self.range(start, size);
+        self.pages.retain(|number, _| !range.contains(number));
+        Ok(())
+    }
+
+    fn protect(&mut self, start: u64, size: u64, access: Access) -> Result<(), Error> {
+        let range = self.range(start, size);
+        if self.pages.range(range.clone()).count() as u64 != range.end - range.start {
+            return Err(Error::NotFound);
+        }
+        self.pages
+            .range_mut(range)
+            .for_each(|(_, page)| page.access = access);
+        Ok(())
+    }
+
+    fn discard(&mut self, start: u64, size: u64) -> Result<(), Error> {
+        let range = self.range(start, size);
+        self.pages
+            .range_mut(range)
+            .for_each(|(_, page)| page.bytes.fill(0));
+        Ok(())
+    }
+
+    fn find(&mut self, address: u64) -> Option<Mapping> {
+        let (first, page) = self.pages.range(address / PAGE_SIZE..).next()?;
+        let is_same = |number: u64| {
+            let other = self.pages.get(&number);
+            other.is_some_and(|other| other.access == page.access && other.anonymous == page.anonymous)
+        };
+        let start = (0..=*first).rev().take_while(|number| is_same(*number)).last()?;
+        let end = (*first..).find(|number| !is_same(*number))?;
+        Some(Mapping {
+            start: start * PAGE_SIZE,
+            size: (end - start) * PAGE_SIZE,
+            access: page.access,
+            anonymous: page.anonymous,
+        })
+    }
+
+    fn is_own(&self, start: u64, size: u64) -> bool {
+        start < OWN + 0x10_0000 && start + size > OWN
+    }
+
+    fn read(&mut self, address: u64, bytes: &mut [u8]) -> Result<(), Errno> {
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = *self.byte(address.wrapping_add(index as u64), Access::READ)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), Errno> {
+        for (index, byte) in bytes.iter().enumerate() {
+            *self.byte(address.wrapping_add(index as u64), Access::READ_WRITE)? = *byte;
+        }
+        Ok(())
+    }
+
+    fn copy(&mut self, to: u64, from: u64, size: u64) -> Result<(), Errno> {
+        let mut bytes = std::vec![0; size as usize];
+        self.read(from, &mut bytes)?;
+        self.write(to, &bytes)
+    }
+
+    fn open(&mut self, name: &str) -> Result<RomFile, Errno> {
+        let index = NAMES
+            .iter()
+            .position(|known| *known == name)
+            .ok_or(Errno::NOENT)?;
+        self.open += 1;
+        Ok(RomFile {
+            id: index as u32,
+            size: FILE.len() as u64,
+        })
+    }
+
+    fn read_file(&mut self, _: RomFile, offset: u64, address: u64, size: u64) -> Result<(), Errno> {
+        let from = offset as usize;
+        self.write(address, &FILE[from..from + size as usize])
+    }
+
+    fn close(&mut self, _: RomFile) {
+        self.open -= 1;
+    }
+
+    fn names(&mut self) -> Vec<String> {
+        NAMES[..3].iter().map(|name| String::from(*name)).collect()
+    }
+
+    fn log(&mut self, text: &[u8]) {
+        self.log.extend_from_slice(text);
+    }
+
+    fn now(&mut self) -> u64 {
+        self.time
+    }
+
+    fn epoch(&mut self) -> u64 {
+        EPOCH
+    }
+
+    fn cpu_time(&mut self) -> Result<u64, Error> {
+        Ok(self.time)
+    }
+
+    fn sleep_until(&mut self, deadline: u64) {
+        self.time = self.time.max(deadline);
+    }
+
+    fn yield_now(&mut self) {}
+
+    fn random(&mut self) -> Result<[u64; 4], Error> {
+        self.random = self.random.rotate_left(3);
+        Ok([self.random | 0x0101_0101_0101_0101; 4])
+    }
+
+    fn set_fs_base(&mut self, base: u64) -> Result<(), Error> {
+        self.fs_base = base;
+        Ok(())
+    }
+
+    fn memory(&mut self) -> u64 {
+        64 << 20
+    }
+}
+
+/// A program that has just started.
+pub(crate) fn process() -> Process<FakeSystem> {
+    let program = Program {
+        path: String::from("/rom/test"),
+        image_end: HEAP,
+        stack_start: 0x7ff0_0000_0000,
+    };
+    Process::new(FakeSystem::new(), program)
+}
+
+/// Makes a call that returns: the value, or the error number.
+pub(crate) fn call(process: &mut Process<FakeSystem>, number: u64, arguments: &[u64]) -> Result<u64, u64> {
+    let mut all = [0; 6];
+    all[..arguments.len()].copy_from_slice(arguments);
+    match process.system_call(number, &all) {
+        Outcome::Return(value) if value as i64 >= -4095 && (value as i64) < 0 => Err(value.wrapping_neg()),
+        Outcome::Return(value) => Ok(value),
+        Outcome::Exit(code) => panic!("the program ended with {code}"),
+    }
+}

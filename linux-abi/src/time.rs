@@ -1,0 +1,158 @@
+//! Clocks and sleeping.
+
+use crate::process::Answer;
+use crate::table::Arguments;
+use crate::{Errno, Process, System, user};
+
+/// Nanoseconds of a second.
+pub(crate) const SECOND: u64 = 1_000_000_000;
+
+const REALTIME: u64 = 0;
+const MONOTONIC: u64 = 1;
+const PROCESS_CPU_TIME: u64 = 2;
+const THREAD_CPU_TIME: u64 = 3;
+const MONOTONIC_RAW: u64 = 4;
+const REALTIME_COARSE: u64 = 5;
+const MONOTONIC_COARSE: u64 = 6;
+const BOOT_TIME: u64 = 7;
+
+const ABSOLUTE: u64 = 1;
+
+/// A clock's time in nanoseconds.
+fn clock<S: System>(process: &mut Process<S>, id: u64) -> Result<u64, Errno> {
+    let system = &mut process.system;
+    match id {
+        REALTIME | REALTIME_COARSE => Ok(system.epoch() + system.now()),
+        MONOTONIC | MONOTONIC_RAW | MONOTONIC_COARSE | BOOT_TIME => Ok(system.now()),
+        PROCESS_CPU_TIME | THREAD_CPU_TIME => Ok(system.cpu_time()?),
+        _ => Err(Errno::INVAL),
+    }
+}
+
+/// Reads a `struct timespec` as nanoseconds; times beyond what 64 bits hold become the greatest.
+pub(crate) fn read_timespec(system: &mut impl System, address: u64) -> Result<u64, Errno> {
+    let [seconds, nanoseconds] = user::read_words::<2>(system, address)?;
+    if (seconds as i64) < 0 || nanoseconds >= SECOND {
+        return Err(Errno::INVAL);
+    }
+    Ok(seconds.saturating_mul(SECOND).saturating_add(nanoseconds))
+}
+
+/// `clock_gettime(clock, time)`.
+pub(crate) fn clock_gettime<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    let [id, address, ..] = *arguments;
+    let time = clock(process, id)?;
+    user::write_words(&mut process.system, address, &[time / SECOND, time % SECOND])?;
+    Ok(0)
+}
+
+/// `clock_getres(clock, resolution)`: one nanosecond.
+pub(crate) fn clock_getres<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    let [id, address, ..] = *arguments;
+    clock(process, id)?;
+    if address != 0 {
+        user::write_words(&mut process.system, address, &[0, 1])?;
+    }
+    Ok(0)
+}
+
+/// `gettimeofday(time, zone)`.
+pub(crate) fn gettimeofday<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    let [address, zone, ..] = *arguments;
+    let time = clock(process, REALTIME)?;
+    if address != 0 {
+        let words = [time / SECOND, time % SECOND / 1000];
+        user::write_words(&mut process.system, address, &words)?;
+    }
+    if zone != 0 {
+        user::write_words(&mut process.system, zone, &[0])?;
+    }
+    Ok(0)
+}
+
+/// `time(address)`.
+pub(crate) fn time<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    let seconds = clock(process, REALTIME)? / SECOND;
+    if arguments[0] != 0 {
+        user::write_words(&mut process.system, arguments[0], &[seconds])?;
+    }
+    Ok(seconds)
+}
+
+/// `nanosleep(time, rest)`. Nothing interrupts a sleep, so there is never a rest.
+pub(crate) fn nanosleep<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    clock_nanosleep(process, &[MONOTONIC, 0, arguments[0], arguments[1], 0, 0])
+}
+
+/// `clock_nanosleep(clock, flags, time, rest)`.
+pub(crate) fn clock_nanosleep<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    let [id, flags, address, ..] = *arguments;
+    if !matches!(id, REALTIME | MONOTONIC | BOOT_TIME) || flags & !ABSOLUTE != 0 {
+        return Err(Errno::INVAL);
+    }
+    let time = read_timespec(&mut process.system, address)?;
+    let deadline = if flags & ABSOLUTE == 0 {
+        process.system.now().saturating_add(time)
+    } else {
+        absolute(process, id == REALTIME, time)
+    };
+    process.system.sleep_until(deadline);
+    Ok(0)
+}
+
+/// The kernel clock's value at an absolute time of the program's.
+pub(crate) fn absolute<S: System>(process: &mut Process<S>, realtime: bool, time: u64) -> u64 {
+    if realtime {
+        time.saturating_sub(process.system.epoch())
+    } else {
+        time
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{BASE, EPOCH, call, process};
+
+    #[test]
+    fn clocks_tell_the_kernel_clock() {
+        let mut process = process();
+        process.system.time = 3 * SECOND + 7;
+        for (id, time) in [(MONOTONIC, 3 * SECOND + 7), (REALTIME, EPOCH + 3 * SECOND + 7)] {
+            assert_eq!(call(&mut process, 228, &[id, BASE]), Ok(0));
+            assert_eq!(
+                user::read_words(&mut process.system, BASE),
+                Ok([time / SECOND, time % SECOND])
+            );
+        }
+        assert_eq!(call(&mut process, 228, &[99, BASE]), Err(22));
+        assert_eq!(call(&mut process, 228, &[1, 8]), Err(14));
+        assert_eq!(call(&mut process, 201, &[0]), Ok(EPOCH / SECOND + 3));
+    }
+
+    #[test]
+    fn sleeps_end_at_their_deadline() {
+        let mut process = process();
+        process.system.time = SECOND;
+        user::write_words(&mut process.system, BASE, &[2, 5]).unwrap();
+        assert_eq!(call(&mut process, 35, &[BASE, 0]), Ok(0));
+        assert_eq!(process.system.time, 3 * SECOND + 5);
+        assert_eq!(call(&mut process, 230, &[MONOTONIC, ABSOLUTE, BASE]), Ok(0));
+        assert_eq!(
+            process.system.time,
+            3 * SECOND + 5,
+            "a deadline in the past does not wait"
+        );
+    }
+
+    #[test]
+    fn times_that_are_none_are_refused() {
+        let mut process = process();
+        for words in [[u64::MAX, 0], [0, SECOND], [0, u64::MAX]] {
+            user::write_words(&mut process.system, BASE, &words).unwrap();
+            assert_eq!(call(&mut process, 35, &[BASE, 0]), Err(22), "{words:?}");
+        }
+        user::write_words(&mut process.system, BASE, &[i64::MAX as u64, 0]).unwrap();
+        assert_eq!(read_timespec(&mut process.system, BASE), Ok(u64::MAX));
+    }
+}
