@@ -103,6 +103,13 @@ impl OwnedCap {
     }
 }
 
+/// Withholds all slots below `first` from allocation, for a program whose creator filled slots without saying so in the
+/// start block. To be called before the first allocation; later it has no effect.
+pub fn reserve_below(first: CapIndex) {
+    let _ = SLOTS.reserve_below(capalloc::Slot::new(first.0));
+    READY.store(true, Ordering::Release);
+}
+
 /// Slots in use, for leak checks.
 pub fn in_use() -> usize {
     SLOTS.in_use()

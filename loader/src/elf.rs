@@ -18,6 +18,8 @@ const TYPE_SHARED: u16 = 3;
 const MACHINE_X86_64: u16 = 62;
 const SEGMENT_LOAD: u32 = 1;
 const SEGMENT_INTERPRETER: u32 = 3;
+/// Marks a native program; `native.ld` of l4re puts it there, in the range for operating systems.
+const SEGMENT_NATIVE: u32 = 0x6ae1_e000;
 
 /// Where a program's addresses come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +69,8 @@ pub struct Image {
     pub headers: u64,
     /// Number of program headers.
     pub header_count: u16,
+    /// The program calls the kernel itself; others make the system calls of Linux and need a runner.
+    pub is_native: bool,
     /// Segments by rising address; no two share a page.
     pub segments: Vec<Segment, MAX_SEGMENTS>,
 }
@@ -119,11 +123,15 @@ impl Image {
             return Err(ElfError::BadEntry);
         }
         let headers = header_address(&segments, table_offset, table.len() as u64);
+        let is_native = table
+            .chunks_exact(PROGRAM_HEADER_SIZE)
+            .any(|header| u32_at(header, 0) == SEGMENT_NATIVE);
         Ok(Image {
             kind,
             entry,
             headers,
             header_count,
+            is_native,
             segments,
         })
     }

@@ -40,10 +40,20 @@ fn reads_an_ordinary_program() {
     let image = parse(&[Header(6, 4, 64, 0x20_0040, 112, 112), TEXT, DATA]).unwrap();
     assert_eq!((image.kind, image.entry), (Kind::Fixed, 0x20_0010));
     assert_eq!((image.headers, image.header_count), (0x20_0040, 3));
+    assert!(!image.is_native);
     assert_eq!(image.segments[0].access, Access::READ_EXECUTE);
     assert_eq!(image.segments[1].access, Access::READ_WRITE);
     assert_eq!(image.bounds(), (0x20_0000, 0x20_8000));
     assert!(image.touches(0x20_7fff, u64::MAX) && !image.touches(0x20_8000, u64::MAX));
+}
+
+#[test]
+fn knows_a_native_program() {
+    assert!(
+        parse(&[Header(SEGMENT_NATIVE, 0, 0, 0, 0, 0), TEXT])
+            .unwrap()
+            .is_native
+    );
 }
 
 #[test]
