@@ -201,25 +201,7 @@ fn launch(plan: &Plan, gate: CapIndex, log: Labels, words: &[&str]) -> Result<[O
         [Slot::allocate(), Slot::allocate()].map(|slot| slot.map_err(failed("finding slots")));
     let (task, thread) = (task?, thread?);
     let fault = mint(gate, Labels::Fault, CapIndex::TASK).map_err(failed("minting init's fault gate"))?;
-    let served = |to, label: Labels| MapEntry {
-        from: gate,
-        to,
-        rights: Rights::CLIENT,
-        grant: false,
-        label: label.label(),
-    };
-    let passed = |cap| MapEntry::copy(cap, cap, Rights::CLIENT);
-    let capabilities = [
-        MapEntry::copy(account.index(), CapIndex::FACTORY, Rights::CLIENT),
-        passed(CapIndex::SCHEDULER),
-        passed(CapIndex::ICU),
-        passed(CapIndex::PLATFORM),
-        passed(CapIndex::DEBUG),
-        passed(CapIndex::INFO_PAGE),
-        served(CapIndex::ROM, Labels::Rom),
-        served(CapIndex::PARENT, Labels::Parent),
-        served(CapIndex::LOG, log),
-    ];
+    let capabilities = init_capabilities(account.index(), gate, log);
     let log_factory = NamedCap {
         name: "log_factory",
         cap: gate,
@@ -253,4 +235,27 @@ fn launch(plan: &Plan, gate: CapIndex, log: Labels, words: &[&str]) -> Result<[O
     // Names are for dumps only: without them everything works.
     let _ = Debug(CapIndex::DEBUG).set_name(task.index(), words.first().unwrap_or(&"init"));
     Ok([account, task.filled(), thread.filled(), fault])
+}
+
+/// The capabilities of init at their usual slots: its account, what the kernel gave, what this task serves.
+fn init_capabilities(account: CapIndex, gate: CapIndex, log: Labels) -> [MapEntry; 9] {
+    let served = |to, label: Labels| MapEntry {
+        from: gate,
+        to,
+        rights: Rights::CLIENT,
+        grant: false,
+        label: label.label(),
+    };
+    let passed = |cap| MapEntry::copy(cap, cap, Rights::CLIENT);
+    [
+        MapEntry::copy(account, CapIndex::FACTORY, Rights::CLIENT),
+        passed(CapIndex::SCHEDULER),
+        passed(CapIndex::ICU),
+        passed(CapIndex::PLATFORM),
+        passed(CapIndex::DEBUG),
+        passed(CapIndex::INFO_PAGE),
+        served(CapIndex::ROM, Labels::Rom),
+        served(CapIndex::PARENT, Labels::Parent),
+        served(CapIndex::LOG, log),
+    ]
 }
