@@ -16,8 +16,8 @@ use super::views::{ViewList, Work};
 use crate::account::Account;
 use crate::machine::machine_copy_page;
 use crate::object::{Header, Kind, Object, Ref};
-use crate::reaper;
-use crate::sync::{Guard, Rank, SpinLock};
+use crate::sync::{Rank, SpinLock};
+use crate::{objects, reaper};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use l4::{Error, PAGE_SIZE};
@@ -72,6 +72,28 @@ pub(super) struct State {
     pub(super) pins: u32,
     /// First child.
     children: Option<Ref<Dataspace>>,
+}
+
+/// What is left to do when a dataspace's last user has gone.
+pub(super) struct Leaving {
+    dataspace: Ref<Dataspace>,
+    /// The object's end has been reached before.
+    orphaned: bool,
+}
+
+impl Leaving {
+    /// Does it; no lock is held.
+    pub(super) fn settle(leaving: Option<Leaving>) {
+        let Some(Leaving { dataspace, orphaned }) = leaving else {
+            return;
+        };
+        if orphaned {
+            // The users' reference becomes the reaper's.
+            reaper::resume(dataspace.erase());
+        } else {
+            dataspace.release();
+        }
+    }
 }
 
 /// What [`Dataspace::info`] tells.
@@ -191,7 +213,10 @@ impl Dataspace {
         });
         match child {
             Ok(child) => parent.link_child(child),
-            Err(_) => parent.remove_user(parent.state.lock()),
+            Err(_) => {
+                let leaving = parent.remove_user(&mut parent.state.lock());
+                Leaving::settle(leaving);
+            }
         }
         child
     }
@@ -373,20 +398,16 @@ impl Dataspace {
         state.users += 1;
     }
 
-    pub(super) fn remove_user(&self, mut state: Guard<'_, State>) {
+    /// What is left to do is for who holds no lock.
+    #[must_use]
+    pub(super) fn remove_user(&self, state: &mut State) -> Option<Leaving> {
         debug_assert!(state.users > 0);
         state.users -= 1;
-        if state.users > 0 {
-            return;
-        }
-        let orphaned = core::mem::take(&mut state.orphaned);
-        drop(state);
-        if orphaned {
-            // The users' reference becomes the reaper's.
-            reaper::resume(self.me().erase());
-        } else {
-            self.me().release();
-        }
+        let orphaned = state.users == 0 && core::mem::take(&mut state.orphaned);
+        (state.users == 0).then_some(Leaving {
+            dataspace: self.me(),
+            orphaned,
+        })
     }
 
     fn link_child(&self, child: Ref<Dataspace>) {
@@ -399,8 +420,7 @@ impl Dataspace {
         let deleted = self.is_deleted();
         drop(state);
         if deleted {
-            child.delete();
-            reaper::destroy(child.erase());
+            objects::delete(child.erase());
         }
     }
 
@@ -415,15 +435,22 @@ impl Dataspace {
             let previous = child.previous_sibling.load(Ordering::Relaxed);
             next.previous_sibling.store(previous, Ordering::Relaxed);
         }
-        self.remove_user(state);
+        let leaving = self.remove_user(&mut state);
+        drop(state);
+        Leaving::settle(leaving);
     }
 
     // The end.
 
-    /// Notes that the dataspace is not only dropped but deleted: its end takes it from its users too. Call it before
-    /// the object's end begins.
-    pub fn delete(&self) {
+    /// Notes that the end takes the dataspace from its users too: views become reserved ranges, children end. (Otherwise
+    /// it is left to its users until they go.) [`crate::objects::delete`] calls it before the end begins.
+    pub(crate) fn delete(&self) {
         self.deleted.store(true, Ordering::Release);
+    }
+
+    /// Tells, once, whether the end was reached with users left, so that nobody works on it any more.
+    pub(crate) fn take_orphaned(&self) -> bool {
+        core::mem::take(&mut self.state.lock().orphaned)
     }
 
     pub(super) fn is_deleted(&self) -> bool {
@@ -464,8 +491,7 @@ impl Dataspace {
                 return false;
             }
             *budget -= 1;
-            child.delete();
-            reaper::destroy(child.erase());
+            objects::delete(child.erase());
             let _state = self.state.lock();
             next = Ref::load(&child.next_sibling);
         }

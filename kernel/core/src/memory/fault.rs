@@ -1,9 +1,10 @@
 //! Page faults: a page is filled from its region.
 
 use super::dataspace::{Dataspace, PageError, Shown};
+use super::layout::Inner;
 use super::page_table::{Leaf, PageTable, Slot};
 use super::region::{Kind, Node};
-use super::space::{AddressSpace, Inner};
+use super::space::AddressSpace;
 use crate::machine::machine_flush_page;
 use crate::object::Ref;
 use crate::tlb;

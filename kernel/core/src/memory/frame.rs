@@ -407,7 +407,7 @@ mod ledger {
         /// Sets or clears a frame's bit and tells what it was.
         fn replace(&self, frame: PhysAddr, allocated: bool) -> bool {
             let start = self.start.load(Ordering::Relaxed);
-            let known = frame.0 % PAGE_SIZE == 0 && frame.0 < self.end.load(Ordering::Relaxed);
+            let known = frame.0.is_multiple_of(PAGE_SIZE) && frame.0 < self.end.load(Ordering::Relaxed);
             assert!(known || start == 0, "frame {:#x} is not the allocator's", frame.0);
             if start == 0 {
                 return !allocated;

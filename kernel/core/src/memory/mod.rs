@@ -16,6 +16,7 @@ pub mod frame;
 mod frame_tree;
 #[cfg(test)]
 mod journal;
+mod layout;
 pub mod page_table;
 pub mod region;
 pub mod space;

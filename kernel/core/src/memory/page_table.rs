@@ -80,12 +80,6 @@ impl Leaf {
         self.0 & OWNED != 0
     }
 
-    /// Tells whether user mode may write through the entry.
-    #[inline]
-    pub(crate) const fn is_writable(self) -> bool {
-        self.0 & (WRITABLE | USER) == WRITABLE | USER
-    }
-
     /// Tells whether user mode may do everything with `self` that it may do with `other`.
     pub(crate) const fn permits(self, other: Leaf) -> bool {
         let (mine, others) = (self.0 ^ NO_EXECUTE, other.0 ^ NO_EXECUTE);

@@ -8,8 +8,9 @@
 
 use super::address::{PhysAddr, UserRange};
 use super::dataspace::Dataspace;
-use super::page_table::{Leaf, PageTable, Reclaim, SPAN_END};
-use super::region::{Kind, Node, Plan, Regions};
+use super::layout::{Inner, Phase};
+use super::page_table::{PageTable, Reclaim};
+use super::region::{Kind, Node, Plan};
 use super::views::Work;
 use crate::account::Account;
 use crate::object::Ref;
@@ -19,26 +20,13 @@ use l4::region::{Access, Backing};
 use l4::{Error, PAGE_SIZE};
 
 /// Work of one piece, in pages, tables and regions.
-const PIECE: u32 = 256;
+pub(super) const PIECE: u32 = 256;
 
 /// A task's user addresses. It must stay where it is once it has a region: the views of dataspaces point to it.
 pub struct AddressSpace {
     pub(super) account: Ref<Account>,
     root: PhysAddr,
     pub(super) inner: SpinLock<Inner>,
-}
-
-pub(super) struct Inner {
-    pub(super) regions: Regions,
-    pub(super) table: PageTable,
-    phase: Phase,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Live,
-    Ending,
-    Gone,
 }
 
 /// What stands at an address.
@@ -73,11 +61,7 @@ impl AddressSpace {
     /// [`Error::NoMemory`].
     pub fn new(account: Ref<Account>) -> Result<AddressSpace, Error> {
         let table = PageTable::create(&account)?;
-        let inner = Inner {
-            regions: Regions::new(),
-            table,
-            phase: Phase::Live,
-        };
+        let inner = Inner::new(table);
         Ok(AddressSpace {
             account,
             root: table.root(),
@@ -163,30 +147,35 @@ impl AddressSpace {
     pub fn detach(&self, start: u64, size: u64) -> Result<u64, Error> {
         let range = UserRange::new(start, size)?;
         let mut budget = PIECE;
-        let mut inner = self.lock()?;
         let mut at = range.start();
         while at < range.end() && budget > 0 {
-            let Some(region) = inner
-                .regions
-                .at_or_behind(at)
-                .filter(|region| region.start() < range.end())
-            else {
-                at = range.end();
-                break;
-            };
-            let from = at.max(region.start());
-            let step = if region.kind() == Kind::Utcb {
-                Err(Error::Busy)
-            } else {
-                inner.detach_part(self, region, from, range.end().min(region.end()), &mut budget)
-            };
-            match step {
+            match self.detach_next(at, range.end(), &mut budget) {
                 Ok(reached) => at = reached,
                 Err(error) if at == range.start() => return Err(error),
                 Err(_) => break,
             }
         }
         Ok(at - range.start())
+    }
+
+    /// Detaches from the first region at or behind `at`. Returns the first address that is not dealt with.
+    fn detach_next(&self, at: u64, end: u64, budget: &mut u32) -> Result<u64, Error> {
+        let mut inner = self.lock()?;
+        let Some(region) = inner
+            .regions
+            .at_or_behind(at)
+            .filter(|region| region.start() < end)
+        else {
+            return Ok(end);
+        };
+        if region.kind() == Kind::Utcb {
+            return Err(Error::Busy);
+        }
+        *budget -= 1;
+        let (from, to) = (at.max(region.start()), end.min(region.end()));
+        let reached = inner.detach_part(self, region, from, to, budget);
+        Inner::unlock_and_settle(inner);
+        reached
     }
 
     /// Sets what may be done in a range, which regions cover without gaps. Returns how many bytes are dealt with.
@@ -299,22 +288,25 @@ impl AddressSpace {
 
     /// Gives everything back, in pieces, when no CPU uses the space any more. True when nothing is left.
     pub fn destroy_step(&self, budget: &mut u32) -> bool {
-        let mut inner = self.inner.lock();
-        if inner.phase == Phase::Gone {
-            return true;
-        }
-        inner.phase = Phase::Ending;
-        while let Some(region) = inner.regions.at_or_behind(0) {
+        loop {
+            let mut inner = self.inner.lock();
+            if inner.phase == Phase::Gone {
+                return true;
+            }
+            inner.phase = Phase::Ending;
+            let Some(region) = inner.regions.at_or_behind(0) else {
+                inner.phase = Phase::Gone;
+                inner.table.free_root(&self.account);
+                return true;
+            };
             if *budget == 0 {
                 return false;
             }
             *budget -= 1;
-            // The result is how far it got, which the next round finds out by itself; whole regions need no memory.
+            // How far it got is found out by the next round; whole regions need no memory, so it can't fail.
             let _ = inner.detach_part(self, region, region.start(), region.end(), budget);
+            Inner::unlock_and_settle(inner);
         }
-        inner.phase = Phase::Gone;
-        inner.table.free_root(&self.account);
-        true
     }
 
     /// Does a dataspace's work on its view that starts at `start`, as far as the budget goes. Nothing happens if that
@@ -346,8 +338,9 @@ impl AddressSpace {
             region.progress.set(reached - start);
         } else if work == Work::Revoke {
             region.reserve();
-            dataspace.remove_view(region);
+            inner.leaving = dataspace.remove_view(region);
             inner.join_neighbours(&self.account, region);
+            Inner::unlock_and_settle(inner);
         } else {
             dataspace.view_visited(region);
         }
@@ -388,217 +381,5 @@ fn check_view(
         Kind::Private if !dataspace.is_sealed() || dataspace.is_uncached() => Err(Error::Invalid),
         Kind::Shared if access.contains(Access::WRITE) && dataspace.is_sealed() => Err(Error::AccessDenied),
         _ => Ok(Some((dataspace, offset))),
-    }
-}
-
-impl Inner {
-    /// Errors if a region overlaps the range.
-    fn check_free(&self, range: UserRange) -> Result<(), Error> {
-        let mut at = range.start();
-        let mut result = Ok(());
-        while let Some(region) = self
-            .regions
-            .at_or_behind(at)
-            .filter(|region| region.start() < range.end())
-        {
-            if region.kind() == Kind::Utcb {
-                return Err(Error::Busy);
-            }
-            result = Err(Error::Exists);
-            at = region.end();
-        }
-        result
-    }
-
-    fn add_region(&mut self, space: &AddressSpace, plan: &Plan) -> Result<Node, Error> {
-        let node = Regions::allocate(&space.account, space, plan)?;
-        if let Some(dataspace) = node.dataspace()
-            && let Err(error) = dataspace.add_view(node)
-        {
-            // SAFETY: The node was allocated above, and is in no tree and in no list.
-            unsafe { Regions::free(&space.account, node) };
-            return Err(error);
-        }
-        self.regions.insert(node);
-        Ok(node)
-    }
-
-    fn remove_region(&mut self, account: &Account, node: Node) {
-        self.regions.remove(node);
-        if let Some(dataspace) = node.dataspace() {
-            dataspace.remove_view(node);
-        }
-        // SAFETY: All regions of a space are allocated with its account, and this one has just left tree and list.
-        unsafe { Regions::free(account, node) };
-    }
-
-    /// Makes one region of this one and its neighbours where they are alike.
-    fn join_neighbours(&mut self, account: &Account, node: Node) {
-        let mut node = node;
-        if let Some(previous) = self.regions.before(node.start())
-            && self.join(account, previous, node)
-        {
-            node = previous;
-        }
-        if let Some(next) = self.regions.find(node.end()) {
-            self.join(account, node, next);
-        }
-    }
-
-    fn join(&mut self, account: &Account, first: Node, second: Node) -> bool {
-        if !first.continues_in(&second)
-            || first
-                .dataspace()
-                .is_some_and(|dataspace| !dataspace.same_stage(first, second))
-        {
-            return false;
-        }
-        let end = second.end();
-        self.remove_region(account, second);
-        self.regions.resize(first, first.start(), end);
-        true
-    }
-
-    /// Splits a region at an address inside of it and returns the second part.
-    fn split(&mut self, space: &AddressSpace, region: Node, address: u64) -> Result<Node, Error> {
-        let plan = Plan {
-            range: UserRange::new(address, region.end() - address)?,
-            kind: region.kind(),
-            access: region.access(),
-            dataspace: region
-                .dataspace()
-                .map(|dataspace| (dataspace, region.offset_of(address))),
-        };
-        let second = Regions::allocate(&space.account, space, &plan)?;
-        let head = address - region.start();
-        second.progress.set(region.progress.get().saturating_sub(head));
-        region.progress.set(region.progress.get().min(head));
-        self.regions.resize(region, region.start(), address);
-        self.regions.insert(second);
-        if let Some(dataspace) = region.dataspace() {
-            dataspace.split_view(region, second);
-        }
-        Ok(second)
-    }
-
-    /// Detaches `from..to` of a region, as far as the budget goes. Returns the first address that is not dealt with.
-    fn detach_part(
-        &mut self,
-        space: &AddressSpace,
-        region: Node,
-        from: u64,
-        to: u64,
-        budget: &mut u32,
-    ) -> Result<u64, Error> {
-        /// Pages that are certain to be unmapped at one go, so that a region's end can be cut off without a split.
-        const SHORT: u64 = 32;
-        let mut region = region;
-        let cut_end = from > region.start() && to == region.end() && to - from <= SHORT * PAGE_SIZE;
-        if from > region.start() && !cut_end {
-            region = self.split(space, region, from)?;
-        }
-        let mut short_budget = SHORT as u32 + 8;
-        let budget = if cut_end { &mut short_budget } else { budget };
-        let mut reclaim = Reclaim::new();
-        let reached = self.table.unmap(from, to, budget, &mut reclaim);
-        if cut_end {
-            debug_assert_eq!(reached, to);
-            self.regions.resize(region, region.start(), from);
-        } else if reached == region.end() {
-            self.remove_region(&space.account, region);
-        } else if reached > from {
-            let progress = region.progress.get().saturating_sub(reached - from);
-            region.progress.set(progress);
-            self.regions.resize(region, reached, region.end());
-        }
-        self.prune(from, reached, &mut reclaim);
-        reclaim.finish(space.root, &space.account, self.phase == Phase::Live);
-        Ok(reached)
-    }
-
-    /// Frees the tables of a range without regions that no neighbour needs.
-    fn prune(&self, start: u64, end: u64, reclaim: &mut Reclaim) {
-        if start < end {
-            let before = self.regions.before(start).map_or(0, |region| region.end());
-            let behind = self
-                .regions
-                .at_or_behind(end)
-                .map_or(SPAN_END, |region| region.start());
-            self.table.prune(start, end, (before, behind), reclaim);
-        }
-    }
-
-    /// Sets the access of a part of the region at `at`. Returns the first address that is not dealt with.
-    fn protect_part(
-        &mut self,
-        space: &AddressSpace,
-        at: u64,
-        end: u64,
-        access: Access,
-        budget: &mut u32,
-    ) -> Result<u64, Error> {
-        let region = self.regions.find(at).ok_or(Error::NotFound)?;
-        let sealed = region.dataspace().is_some_and(|dataspace| dataspace.is_sealed());
-        match region.kind() {
-            Kind::Utcb => return Err(Error::Busy),
-            Kind::Shared if sealed && access.contains(Access::WRITE) => return Err(Error::AccessDenied),
-            _ => {}
-        }
-        *budget = budget.saturating_sub(4);
-        let end = end.min(region.end());
-        if region.access() == access {
-            return Ok(end);
-        }
-        // How far one piece gets has to be known before the region is split there.
-        let end = self.table.visit(at, end, &mut { PIECE }, |_, _| true);
-        let region = self.carve(space, region, at, end)?;
-        region.set_access(access);
-        let read_only = access - Access::WRITE;
-        let shared_writable = region.kind() == Kind::Shared && !sealed;
-        let mut reclaim = Reclaim::new();
-        let mut cost = u32::MAX;
-        self.table.protect(at, end, &mut cost, &mut reclaim, |leaf| {
-            if leaf.is_owned() || shared_writable {
-                access
-            } else {
-                read_only
-            }
-        });
-        *budget = budget.saturating_sub(u32::MAX - cost);
-        reclaim.finish(space.root, &space.account, true);
-        self.join_neighbours(&space.account, region);
-        Ok(end)
-    }
-
-    /// Makes `start..end`, which lies in `region`, a region of its own. Nothing changed if that fails.
-    fn carve(&mut self, space: &AddressSpace, region: Node, start: u64, end: u64) -> Result<Node, Error> {
-        let mut part = region;
-        if start > region.start() {
-            part = self.split(space, region, start)?;
-        }
-        if end < part.end()
-            && let Err(error) = self.split(space, part, end)
-        {
-            self.join_neighbours(&space.account, part);
-            return Err(error);
-        }
-        Ok(part)
-    }
-
-    /// Maps a new zeroed page that the space owns.
-    pub(super) fn map_owned(
-        &self,
-        account: &Account,
-        address: u64,
-        access: Access,
-    ) -> Result<PhysAddr, Error> {
-        let frame = account.allocate_frame(true)?;
-        let leaf = Leaf::owned(frame, access);
-        match self.table.slot(address) {
-            Ok(slot) => slot.set(leaf),
-            Err(missing) => PageTable::install(missing, address, leaf, account)
-                .inspect_err(|_| account.free_frame(frame))?,
-        }
-        Ok(frame)
     }
 }

@@ -4,7 +4,7 @@
 //! (a fault in a range that is being cleared) helps to finish it. Views that were visited have the list's colour and
 //! stand behind those that were not, so the next one to visit is always the first.
 
-use super::dataspace::{Dataspace, State};
+use super::dataspace::{Dataspace, Leaving, State};
 use super::region::Node;
 use super::space::AddressSpace;
 use crate::object::Ref;
@@ -98,10 +98,11 @@ impl Dataspace {
     }
 
     /// Takes a region out.
-    pub(super) fn remove_view(&self, node: Node) {
+    #[must_use]
+    pub(super) fn remove_view(&self, node: Node) -> Option<Leaving> {
         let mut state = self.state.lock();
         state.views.unlink(node);
-        self.remove_user(state);
+        self.remove_user(&mut state)
     }
 
     /// Enters the second part of a region that was split.
