@@ -12,6 +12,19 @@ use l4::{CapIndex, Rights};
 /// As an argument or a result it travels as a capability item, never as a number: the receiver gets a slot of its
 /// own. It says with which rights a copy is passed on, or that the capability itself moves. It owns nothing; dropping
 /// the value leaves the slot as it is.
+///
+/// In a declaration it must be called `Cap`. Under another name `#[interface]` takes it for a value, for which it has no
+/// encoding, so that the mistake does not compile:
+///
+/// ```compile_fail
+/// type Hidden = l4_rpc::Cap<l4::object::Irq>;
+///
+/// #[l4_rpc::interface(protocol = 1)]
+/// trait Alarm {
+///     #[op(1)]
+///     fn set(&self, irq: Hidden) -> Result<(), ()>;
+/// }
+/// ```
 pub struct Cap<T: ?Sized> {
     index: CapIndex,
     rights: Rights,

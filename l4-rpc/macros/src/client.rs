@@ -10,7 +10,6 @@ pub(crate) fn expand(interface: &Interface) -> TokenStream {
     let Interface {
         visibility,
         name,
-        protocol,
         operations,
         ..
     } = interface;
@@ -19,7 +18,7 @@ pub(crate) fn expand(interface: &Interface) -> TokenStream {
         "Client of [`{name}`]: sends requests through a transport and waits for the answers, for ever unless \
          [`Self::until`] says how long."
     );
-    let methods = operations.iter().map(|operation| method(operation, protocol));
+    let methods = operations.iter().map(|operation| method(operation, interface));
     quote! {
         #[doc = #about]
         #[derive(Clone, Copy, Debug)]
@@ -53,7 +52,10 @@ pub(crate) fn expand(interface: &Interface) -> TokenStream {
     }
 }
 
-fn method(operation: &Operation, protocol: &syn::Expr) -> TokenStream {
+fn method(operation: &Operation, interface: &Interface) -> TokenStream {
+    let Interface {
+        visibility, protocol, ..
+    } = interface;
     let Operation {
         attributes,
         name,
@@ -79,7 +81,7 @@ fn method(operation: &Operation, protocol: &syn::Expr) -> TokenStream {
     quote! {
         #(#attributes)*
         #[inline]
-        pub fn #name(&self, #(#parameters),*) -> ::core::result::Result<#returned, ::l4_rpc::CallError<#error>> {
+        #visibility fn #name(&self, #(#parameters),*) -> ::core::result::Result<#returned, ::l4_rpc::CallError<#error>> {
             let mut __request =
                 ::l4_rpc::Encoder::request(::l4_rpc::Transport::utcb(&self.transport), #number);
             #encode
