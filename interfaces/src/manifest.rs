@@ -129,7 +129,11 @@ mod tests {
     fn cut_and_padded_bytes_are_refused() {
         let mut bytes = sample().encode().unwrap();
         for length in 0..bytes.len() {
-            assert_eq!(Manifest::decode(&bytes[..length]), Err(ManifestError), "{length} bytes");
+            assert_eq!(
+                Manifest::decode(&bytes[..length]),
+                Err(ManifestError),
+                "{length} bytes"
+            );
         }
         bytes.push(0);
         assert_eq!(Manifest::decode(&bytes), Err(ManifestError));

@@ -75,7 +75,7 @@ impl<'h> Echo<'h> {
 
     fn read(&self, memory: Cap<Dataspace>, length: u64) -> Vec<u8> {
         let mut bytes = vec![0; length as usize];
-        Memory::fetch(&self.heap, memory, &mut bytes).unwrap();
+        Memory::fetch(&self.heap, memory, &mut bytes).expect("it was published");
         bytes
     }
 
@@ -94,7 +94,7 @@ impl<'h> Echo<'h> {
         let response = if bytes.len() <= INLINE_RESPONSE {
             Payload::Inline(&bytes)
         } else {
-            let memory = self.heap.publish(&bytes).unwrap();
+            let memory = self.heap.publish(&bytes).expect("the heap never fails");
             Payload::Dataspace(Block {
                 memory,
                 length: bytes.len() as u64,
