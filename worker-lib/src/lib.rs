@@ -1,0 +1,69 @@
+//! What a function links against.
+//!
+//! A function is a small native program (`no_std`, no C library) with one Rust function that turns a request into a
+//! response:
+//!
+//! ```text
+//! #![no_std]
+//! #![no_main]
+//!
+//! use worker::{Context, Error, Request, Response};
+//!
+//! #[worker::main]
+//! fn main(request: Request, ctx: &Context) -> Result<Response, Error> {
+//!     worker::info!("request {}", ctx.request_id());
+//!     let name = request.text()?;
+//!     Ok(Response::format(format_args!("Hello, {name}!")))
+//! }
+//! ```
+//!
+//! - [`Request`] and [`Response`] carry bytes, texts and serde values of up to [`MAX_BYTES`].
+//! - [`Context`] knows the request's number and deadline, and calls other functions ([`Context::invoke`]).
+//! - [`info!`] & co. write to the worker's log; [`exit`] ends the worker without a response.
+//! - An error that is returned, and a panic with its message and place, reach the caller as typed errors.
+//! - The heap is the usual `alloc`. What is not used costs nothing: a function that does without heap, log and nested
+//!   calls writes to its stack and its message registers only.
+//!
+//! `docs/writing-functions.md` shows the way from an empty folder to a reply.
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+mod body;
+mod context;
+mod error;
+mod inline;
+pub mod logging;
+mod machine;
+mod memory;
+mod message;
+mod request;
+mod response;
+#[doc(hidden)]
+pub mod runtime;
+
+pub use context::{Context, Environment, InvokeError, Reply};
+pub use error::Error;
+pub use interfaces::faas::{FaasError, FaultKind, FunctionInfo, InvokeOptions};
+pub use l4re::exit;
+pub use request::Request;
+pub use response::Response;
+/// Marks the function that handles requests, and declares start-up, heap and panic handler of the program.
+///
+/// The function takes a [`Request`] and a [`&Context`](Context), and returns a [`Response`] or an error that can be
+/// displayed, usually an [`Error`].
+pub use worker_macros::main;
+
+#[doc(hidden)]
+pub use l4re;
+
+/// The longest request or response in bytes.
+pub const MAX_BYTES: usize = interfaces::faas::PAYLOAD_MAX as usize;
+
+/// The longest response in bytes that travels in the message itself, without memory of its own.
+pub const INLINE_BYTES: usize = interfaces::faas::INLINE_RESPONSE;
+
+/// The kernel's clock in nanoseconds since boot: that of [`Context::deadline_ns`].
+pub fn now_ns() -> u64 {
+    l4re::clock::now_ns()
+}
