@@ -107,7 +107,10 @@ fn supervisor() {
 /// The first byte on the wire of each value is its place in the list.
 fn check_numbers<T: Serialize>(values: &[T]) {
     for (number, value) in values.iter().enumerate() {
-        assert_eq!(usize::from(postcard::to_allocvec(value).unwrap()[0]), number);
+        assert_eq!(
+            usize::from(postcard::to_allocvec(value).expect("it has an encoding")[0]),
+            number
+        );
     }
 }
 
