@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -331,6 +331,10 @@ impl Console {
             if self.is_shown {
                 println!();
             }
+        }
+        if self.is_shown && io::stdout().is_terminal() {
+            // Whatever colour the guest's last line had, the shell's prompt has its own.
+            print!("\x1b[0m");
         }
         self.log.flush()
     }

@@ -195,11 +195,13 @@ fn read_u64(bytes: &[u8], at: usize) -> Result<u64, ElfError> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::{any, prop_assert_eq, proptest};
 
     /// A program of two segments, code at 1 MiB and 4 KiB of zeroes behind it, with section headers.
-    pub(crate) fn sample() -> Vec<u8> {
+    fn sample() -> Vec<u8> {
         let mut file = vec![0; EHDR_SIZE];
         file[..6].copy_from_slice(b"\x7fELF\x02\x01");
         file[E_MACHINE..E_MACHINE + 2].copy_from_slice(&62_u16.to_le_bytes());
@@ -273,5 +275,21 @@ pub(crate) mod tests {
         let mut far = file;
         far[E_PHOFF..E_PHOFF + 8].fill(0xff);
         assert_eq!(physical_end(&far), Err(ElfError::Damaged));
+    }
+
+    proptest! {
+        #[test]
+        fn no_damage_makes_the_reader_panic(changes in vec((0_usize..512, any::<u8>()), 1..8), cut in 0_usize..513) {
+            let mut file = sample();
+            for (at, byte) in changes {
+                file[at] = byte;
+            }
+            file.truncate(cut);
+            if let Ok(stripped) = strip(&file) {
+                let image = add_segment(&stripped, 0x40_0000, b"archive").unwrap();
+                prop_assert_eq!(segments(&image).unwrap().len(), segments(&file).unwrap().len() + 1);
+            }
+            let _ = physical_end(&file);
+        }
     }
 }

@@ -96,9 +96,10 @@ pub fn make(contents: &Contents, compiler: &Compiler<'_>, folder: &Path) -> Resu
         source,
     };
     let stripped = elf::strip(&kernel).map_err(kernel_error)?;
-    let address = elf::physical_end(&stripped)
-        .map_err(kernel_error)?
-        .next_multiple_of(ARCHIVE_ALIGNMENT);
+    let end = elf::physical_end(&stripped).map_err(kernel_error)?;
+    let address = end
+        .checked_next_multiple_of(ARCHIVE_ALIGNMENT)
+        .ok_or(kernel_error(ElfError::Damaged))?;
     let image = elf::add_segment(&stripped, address, &archive).map_err(kernel_error)?;
     let file = folder.join("image");
     write(&file, &image)?;

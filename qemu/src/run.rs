@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use crate::backtrace;
 use crate::cli::{ImageArguments, ListArguments, MachineArguments};
 use crate::compile::Profile;
 use crate::console::{Interest, Outcome, Verdict, Watch};
@@ -99,7 +100,7 @@ pub fn run(
         outcome.elapsed.as_secs_f64(),
         outcome.verdict
     ));
-    conclude(&outcome, &watch.log)
+    conclude(&outcome, &watch.log, &image_file.kernel)
 }
 
 /// Builds an entry's image and prints its path.
@@ -139,7 +140,7 @@ fn profile(arguments: &ImageArguments) -> Profile {
 }
 
 /// Turns an outcome into the command's result; shows the console's tail if it is no success.
-fn conclude(outcome: &Outcome, log: &Path) -> Result<(), Error> {
+fn conclude(outcome: &Outcome, log: &Path, kernel: &Path) -> Result<(), Error> {
     match outcome.verdict {
         Verdict::Success => Ok(()),
         Verdict::Interrupted => Err(Error::Interrupted),
@@ -151,6 +152,9 @@ fn conclude(outcome: &Outcome, log: &Path) -> Result<(), Error> {
             );
             for line in &outcome.tail {
                 eprintln!("{line}");
+            }
+            for place in backtrace::explain(&outcome.tail, kernel) {
+                eprintln!("{place}");
             }
             eprintln!("----");
             Err(Error::Failed(verdict.to_string()))

@@ -10,6 +10,7 @@ use super::Session;
 use super::report::{Report, Tests};
 use super::scenario::{self, Scenario};
 use super::tap;
+use crate::backtrace;
 use crate::cli::{ImageArguments, ListArguments};
 use crate::compile::Profile;
 use crate::console::{Interest, Outcome, Verdict, Watch, read_log};
@@ -187,12 +188,15 @@ fn execute(session: &Session<'_>, report: &Report, ready: &Ready) {
     };
     let started = Instant::now();
     let outcome = watch.run(ready.machine.command(), |_| Interest::None);
-    let tests = match (outcome, read_log(&watch.log)) {
+    let mut tests = match (outcome, read_log(&watch.log)) {
         (Ok(outcome), Ok(console)) => judge(&ready.job.check, outcome, &console),
         (Err(error), _) | (_, Err(error)) => {
             Tests::failure(format!("{}: {error}", ready.machine.program.display()))
         }
     };
+    tests
+        .tail
+        .extend(backtrace::explain(&tests.tail, &ready.folder.join("kernel")));
     if tests.failures.is_empty() {
         // Only the images of failures are worth their space; a leftover is overwritten by the next run.
         let _ = std::fs::remove_dir_all(&ready.folder);
