@@ -51,7 +51,6 @@ const COMMAND_INIT: u32 = 5 << 8;
 const COMMAND_STARTUP: u32 = 6 << 8;
 const COMMAND_PENDING: u32 = 1 << 12;
 const COMMAND_ASSERT: u32 = 1 << 14;
-const COMMAND_ALL_OTHERS: u32 = 3 << 18;
 
 /// Virtual address of the registers; 0 in x2APIC mode and before [`initialise`].
 static REGISTERS: AtomicU64 = AtomicU64::new(0);
@@ -173,13 +172,13 @@ pub(crate) unsafe fn send_startup(target: u32, page: u8) {
     unsafe { send(target, COMMAND_STARTUP | COMMAND_ASSERT | u32::from(page)) };
 }
 
-/// Sends all other CPUs an NMI.
-pub(crate) fn stop_others() {
-    if !Features::X2APIC.present() && REGISTERS.load(Ordering::Relaxed) == 0 {
-        return;
-    }
-    // SAFETY: CPUs that have started handle the NMI; others ignore it.
-    unsafe { send(0, COMMAND_NMI | COMMAND_ASSERT | COMMAND_ALL_OTHERS) };
+/// Sends the CPU with APIC id `target` an NMI, which stops it.
+///
+/// # Safety
+/// The CPU has started, and nothing is needed of it any more.
+pub(crate) unsafe fn send_stop(target: u32) {
+    // SAFETY: the caller's promise.
+    unsafe { send(target, COMMAND_NMI | COMMAND_ASSERT) };
 }
 
 /// # Safety

@@ -19,6 +19,8 @@ mod features;
 mod hooks;
 mod interrupts;
 mod io_apic;
+#[cfg(debug_assertions)]
+mod memory_check;
 mod memory_functions;
 mod paging;
 mod panic;

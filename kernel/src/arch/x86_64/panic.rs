@@ -17,7 +17,7 @@ use x86_64::instructions::{hlt, interrupts, port::Port};
 
 use super::console::Transmitter;
 use super::paging::is_kernel_code;
-use super::{apic, cpu_area};
+use super::{cpu_area, smp};
 
 /// Not 0 after a panic: CPUs that get an NMI stop.
 pub(crate) static STOPPING: AtomicU8 = AtomicU8::new(0);
@@ -58,7 +58,7 @@ pub(crate) fn die(cause: fmt::Arguments<'_>, frame: (u64, u64)) -> ! {
     if STOPPING.swap(1, Ordering::AcqRel) != 0 {
         halt();
     }
-    apic::stop_others();
+    smp::stop_others();
     let mut out = Transmitter;
     let cpu = cpu_area::index_of(stack_pointer()).unwrap_or(0);
     // Transmitter never fails.

@@ -24,7 +24,7 @@ const SECOND_WAIT_NS: u64 = 500_000_000;
 #[unsafe(no_mangle)]
 static ap_stack_top: AtomicU64 = AtomicU64::new(0);
 
-/// CPUs that have taken their stack.
+/// Index of the last CPU that has taken its stack and can take interrupts.
 static ARRIVED: AtomicU32 = AtomicU32::new(0);
 /// Physical address of the local APIC's registers.
 static LOCAL_APIC: AtomicU64 = AtomicU64::new(0);
@@ -78,7 +78,7 @@ fn start_one(target: u32, index: u32) -> bool {
         unsafe { apic::send_startup(target, (START_PAGE >> 12) as u8) };
         let end = clock::now() + wait;
         while clock::now() < end {
-            if ARRIVED.load(Ordering::Acquire) == index {
+            if ARRIVED.load(Ordering::Acquire) >= index {
                 return true;
             }
             core::hint::spin_loop();
@@ -104,10 +104,27 @@ pub(crate) fn release(index: u32) {
     apic::send_poke(area.apic_id.load(Ordering::Relaxed));
 }
 
+/// Stops all other CPUs that have started, after `STOPPING` was set. The others must not get an NMI: QEMU
+/// would let it start them, without code to run.
+pub(crate) fn stop_others() {
+    let started = ARRIVED.load(Ordering::Acquire);
+    if started == 0 {
+        return;
+    }
+    let own = apic::id();
+    for index in 0..=started {
+        // SAFETY: all areas up to the last CPU's that started are initialised.
+        let target = unsafe { cpu_area::area(index) }.apic_id.load(Ordering::Relaxed);
+        if target != own {
+            // SAFETY: the CPU has started, and the machine is about to end.
+            unsafe { apic::send_stop(target) };
+        }
+    }
+}
+
 /// A started CPU gets here from its first instructions, on its own kernel stack and the boot tables.
 #[unsafe(no_mangle)]
 extern "C" fn ap_main(stack: u64) -> ! {
-    ARRIVED.fetch_add(1, Ordering::AcqRel);
     let Some(index) = cpu_area::index_of(stack - 1) else {
         unreachable!("started on a foreign stack")
     };
@@ -124,7 +141,6 @@ extern "C" fn ap_main(stack: u64) -> ! {
         x86_64::instructions::interrupts::enable_and_hlt();
         x86_64::instructions::interrupts::disable();
     }
-    area.recorded.set(0);
     let context = start_cpu(index);
     // SAFETY: the kernel's logic returns a live context and has activated its address space.
     unsafe { entry::resume(context) }

@@ -91,6 +91,8 @@ extern "C" fn run() -> ! {
         }
         Ok(_) => {}
     }
+    #[cfg(debug_assertions)]
+    super::memory_check::check(|| cpu_area::this().random.borrow_mut().next_u64());
     // The timers of all CPUs are alike: this one's is measured.
     if let Err(error) = clock::calibrate(machine.ok().and_then(|machine| machine.pm_timer)) {
         panic!("cannot boot: {error}");
