@@ -69,7 +69,7 @@ pub fn free_count() -> u64 {
 
 /// Frames that the allocator was given at boot.
 pub fn total_count() -> u64 {
-    FRAMES.total.load(Ordering::Relaxed)
+    FRAMES.total_count()
 }
 
 /// A stack of frames that only its CPU changes; others read its length.
@@ -128,7 +128,8 @@ struct Store {
     range_count: usize,
 }
 
-struct Allocator {
+/// An allocator of frames; the machine has one.
+pub(super) struct Allocator {
     caches: [Cache; MAX_CPUS],
     store: SpinLock<Store>,
     /// Frames in the store: those of batches and those never used.
@@ -148,7 +149,7 @@ fn free_memory(frame: u64) -> FrameMemory {
 }
 
 impl Allocator {
-    const fn new() -> Allocator {
+    pub(super) const fn new() -> Allocator {
         Allocator {
             caches: [const {
                 Cache {
@@ -171,7 +172,7 @@ impl Allocator {
         }
     }
 
-    fn initialise(&self, memory: &[MemoryRange]) {
+    pub(super) fn initialise(&self, memory: &[MemoryRange]) {
         let mut store = self.store.lock();
         for range in memory.iter().filter(|range| range.usable) {
             // Frame 0 stays unused: its address stands for 'none'.
@@ -200,7 +201,7 @@ impl Allocator {
     }
 
     #[inline]
-    fn allocate(&self, zeroed: bool) -> Option<PhysAddr> {
+    pub(super) fn allocate(&self, zeroed: bool) -> Option<PhysAddr> {
         let cache = self.cache();
         let frame = if zeroed {
             self.take_zeroed(cache)
@@ -260,7 +261,7 @@ impl Allocator {
     }
 
     #[inline]
-    fn free(&self, frame: PhysAddr) {
+    pub(super) fn free(&self, frame: PhysAddr) {
         #[cfg(debug_assertions)]
         self.ledger.mark_free(frame);
         let cache = self.cache();
@@ -286,7 +287,7 @@ impl Allocator {
         self.stored.fetch_add(BATCH as u64, Ordering::Relaxed);
     }
 
-    fn allocate_contiguous(&self, frames: u64, alignment: u64) -> Option<PhysAddr> {
+    pub(super) fn allocate_contiguous(&self, frames: u64, alignment: u64) -> Option<PhysAddr> {
         let start = self.store.lock().take_contiguous(frames, alignment)?;
         self.stored.fetch_sub(frames, Ordering::Relaxed);
         #[cfg(debug_assertions)]
@@ -294,7 +295,7 @@ impl Allocator {
         Some(PhysAddr(start))
     }
 
-    fn zero_ahead(&self, max: u32) -> u32 {
+    pub(super) fn zero_ahead(&self, max: u32) -> u32 {
         let cache = self.cache();
         for done in 0..max {
             if cache.zeroed.len() == CACHE {
@@ -310,7 +311,11 @@ impl Allocator {
         max
     }
 
-    fn free_count(&self) -> u64 {
+    pub(super) fn total_count(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn free_count(&self) -> u64 {
         let cached: usize = self
             .caches
             .iter()

@@ -1,8 +1,8 @@
-//! A record of page-table updates, for tests of their order.
+//! Lets a test watch page-table updates as they happen.
 
 use core::cell::RefCell;
 use core::sync::atomic::AtomicU64;
-use std::vec::Vec;
+use std::boxed::Box;
 
 /// One store to an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,25 +12,23 @@ pub(super) struct Update {
     pub(super) value: u64,
 }
 
+type Observer = Box<dyn FnMut(Update)>;
+
 std::thread_local! {
-    static UPDATES: RefCell<Option<Vec<Update>>> = const { RefCell::new(None) };
+    static OBSERVER: RefCell<Option<Observer>> = const { RefCell::new(None) };
 }
 
 /// Called before each store.
 pub(super) fn record(entry: &AtomicU64, value: u64) {
-    UPDATES.with_borrow_mut(|updates| {
-        if let Some(updates) = updates {
-            updates.push(Update {
-                entry: core::ptr::from_ref(entry) as u64,
-                value,
-            });
-        }
-    });
+    if let Some(mut observer) = OBSERVER.take() {
+        observer(Update { entry: core::ptr::from_ref(entry) as u64, value });
+        OBSERVER.set(Some(observer));
+    }
 }
 
-/// The updates that `run` makes on this thread.
-pub(super) fn of(run: impl FnOnce()) -> Vec<Update> {
-    UPDATES.set(Some(Vec::new()));
+/// Calls `observer` before each update that this thread makes while `run` runs.
+pub(super) fn observe(observer: impl FnMut(Update) + 'static, run: impl FnOnce()) {
+    OBSERVER.set(Some(Box::new(observer)));
     run();
-    UPDATES.take().unwrap_or_default()
+    OBSERVER.set(None);
 }

@@ -20,6 +20,8 @@ mod layout;
 pub mod page_table;
 pub mod region;
 pub mod space;
+#[cfg(test)]
+mod tests;
 mod views;
 
 pub use address::{PhysAddr, UserRange};

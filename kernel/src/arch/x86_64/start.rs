@@ -104,7 +104,7 @@ extern "C" fn run() -> ! {
     // SAFETY: areas were initialised for as many CPUs as the record allows.
     let cpu_count = unsafe { smp::start_others(record, local_apic(record)) };
     hooks::set_cpu_count(cpu_count);
-    start(boot_info(record, cpu_count));
+    start(&boot_info(record, cpu_count));
     (1..cpu_count).for_each(smp::release);
     let context = start_cpu(0);
     // SAFETY: the kernel's logic returns a live context and has activated its address space.

@@ -1,0 +1,374 @@
+//! Accounts: who pays for frames and objects. A factory is the capability to one.
+//!
+//! A sub-account's limit is taken from its parent when it is made, so that charging touches one counter only.
+//! Objects are cut out of pages that the account has paid for (an arena): a page holds 63 units of 64 bytes.
+#![expect(unsafe_code, reason = "objects are placed into raw pages")]
+
+use crate::counters;
+use crate::machine::machine_direct_map;
+use crate::memory::{PhysAddr, frame};
+use crate::object::{Header, Kind, Object, Ref};
+use crate::sync::{Rank, SpinLock};
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering};
+use l4::{Error, PAGE_SIZE};
+
+/// Size of the units that objects are made of, in bytes.
+pub const UNIT: usize = 64;
+/// Units of a page that objects can use; the first one describes the page.
+const UNITS_PER_PAGE: u32 = 63;
+/// Pages with room that an allocation looks at before it takes a new one.
+const PAGES_TO_TRY: usize = 4;
+
+/// A quota account.
+#[repr(C, align(64))]
+pub struct Account {
+    pub(crate) header: Header,
+    /// Most bytes that may be in use.
+    limit: u64,
+    /// Bytes in use: frames, arena pages, limits of sub-accounts.
+    used: AtomicU64,
+    inner: SpinLock<Inner>,
+}
+
+// SAFETY: `repr(C)` with the header first.
+unsafe impl Object for Account {
+    const KIND: Kind = Kind::Factory;
+}
+
+struct Inner {
+    /// Arena pages with free units.
+    roomy: Option<NonNull<ArenaPage>>,
+    /// All objects that the account pays for.
+    objects: *mut Header,
+    /// While the account ends: the next object to end.
+    cursor: *mut Header,
+    ending: bool,
+}
+
+// SAFETY: The pointers are into memory that the account owns; the lock around `Inner` orders all access.
+unsafe impl Send for Inner {}
+
+/// The first unit of an arena page.
+#[repr(C)]
+struct ArenaPage {
+    /// Bit n: unit n is free. Bit 0 (this unit) is always clear.
+    free: u64,
+    next: Option<NonNull<ArenaPage>>,
+    previous: Option<NonNull<ArenaPage>>,
+}
+
+const ALL_FREE: u64 = !1;
+
+/// Finds `count` neighbouring set bits and returns the lowest one's number.
+fn find_run(free: u64, count: u32) -> Option<u32> {
+    let mut starts = free;
+    let mut have = 1;
+    // After each round, a set bit says that `have` bits from there on are set.
+    while have < count {
+        let step = have.min(count - have);
+        starts &= starts >> step;
+        have += step;
+    }
+    if starts == 0 { None } else { Some(starts.trailing_zeros()) }
+}
+
+const fn run_mask(start: u32, count: u32) -> u64 {
+    (u64::MAX >> (64 - count)) << start
+}
+
+impl Account {
+    /// An account with a limit in bytes.
+    pub const fn new(header: Header, limit: u64) -> Account {
+        Account {
+            header,
+            limit,
+            used: AtomicU64::new(0),
+            inner: SpinLock::new(Rank::Account, Inner { roomy: None, objects: core::ptr::null_mut(), cursor: core::ptr::null_mut(), ending: false }),
+        }
+    }
+
+    /// The limit in bytes.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Bytes in use.
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Takes `bytes` from what the account may still use.
+    pub fn charge(&self, bytes: u64) -> Result<(), Error> {
+        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
+        if before.checked_add(bytes).is_none_or(|after| after > self.limit) {
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(Error::NoMemory);
+        }
+        Ok(())
+    }
+
+    /// Gives back `bytes`.
+    pub fn uncharge(&self, bytes: u64) {
+        let before = self.used.fetch_sub(bytes, Ordering::Relaxed);
+        debug_assert!(before >= bytes, "account gives back more than it used");
+    }
+
+    /// A frame paid for by the account, zeroed or with unknown contents.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`] if the limit or the machine's memory is used up.
+    pub fn allocate_frame(&self, zeroed: bool) -> Result<PhysAddr, Error> {
+        self.charge(PAGE_SIZE)?;
+        frame::allocate(zeroed).ok_or_else(|| {
+            self.uncharge(PAGE_SIZE);
+            Error::NoMemory
+        })
+    }
+
+    /// Gives a frame of the account back.
+    pub fn free_frame(&self, frame: PhysAddr) {
+        frame::free(frame);
+        self.uncharge(PAGE_SIZE);
+    }
+
+    /// `count` neighbouring units (1–63) for a part of an object.
+    pub fn allocate_units(&self, count: u32) -> Result<NonNull<u8>, Error> {
+        self.allocate_in(&mut self.inner.lock(), count)
+    }
+
+    fn allocate_in(&self, inner: &mut Inner, count: u32) -> Result<NonNull<u8>, Error> {
+        debug_assert!((1..=UNITS_PER_PAGE).contains(&count));
+        let mut candidate = inner.roomy;
+        for _ in 0..PAGES_TO_TRY {
+            let Some(mut page) = candidate else { break };
+            // SAFETY: Pages in the list are the account's, described by their first unit; the lock makes us the only user.
+            let page = unsafe { page.as_mut() };
+            if let Some(start) = find_run(page.free, count) {
+                page.free &= !run_mask(start, count);
+                if page.free == 0 {
+                    inner.unlink(page);
+                }
+                return Ok(unit_address(page, start));
+            }
+            candidate = page.next;
+        }
+        let frame = self.allocate_frame(false)?;
+        let mut page = NonNull::new((machine_direct_map() + frame.0) as *mut ArenaPage).ok_or(Error::NoMemory)?;
+        // SAFETY: The frame is new and ours; the direct map shows it at this address.
+        let page = unsafe {
+            page.write(ArenaPage { free: ALL_FREE & !run_mask(1, count), next: None, previous: None });
+            page.as_mut()
+        };
+        if page.free != 0 {
+            inner.link(page);
+        }
+        Ok(unit_address(page, 1))
+    }
+
+    /// Gives units back.
+    ///
+    /// # Safety
+    /// They came from [`Self::allocate_units`] of this account with the same count, and nobody uses them any more.
+    pub unsafe fn free_units(&self, address: NonNull<u8>, count: u32) {
+        // SAFETY: Passed on.
+        unsafe { self.free_in(&mut self.inner.lock(), address, count) }
+    }
+
+    /// # Safety
+    /// As [`Self::free_units`].
+    unsafe fn free_in(&self, inner: &mut Inner, address: NonNull<u8>, count: u32) {
+        let raw = address.as_ptr() as u64;
+        let page_address = raw & !(PAGE_SIZE - 1);
+        let start = ((raw - page_address) / UNIT as u64) as u32;
+        // SAFETY: The units lie in an arena page of this account, so its first unit describes it; the lock is held.
+        let page = unsafe { &mut *(page_address as *mut ArenaPage) };
+        debug_assert_eq!(page.free & run_mask(start, count), 0, "units freed twice");
+        let was_full = page.free == 0;
+        page.free |= run_mask(start, count);
+        if page.free == ALL_FREE {
+            if !was_full {
+                inner.unlink(page);
+            }
+            self.free_frame(PhysAddr(page_address - machine_direct_map()));
+        } else if was_full {
+            inner.link(page);
+        }
+    }
+
+    /// Creates an object that `account` pays for.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`]; [`Error::NotFound`] if the account's end has begun.
+    pub fn create<T: Object>(account: Ref<Account>, make: impl FnOnce(Header) -> T) -> Result<Ref<T>, Error> {
+        Account::try_create(account, |header| Ok(make(header)))
+    }
+
+    /// As [`Self::create`], for objects that may fail to be made. `make` may take frames from the account, but neither units
+    /// nor objects.
+    ///
+    /// # Errors
+    /// Those of [`Self::create`] and of `make`.
+    pub fn try_create<T: Object>(
+        account: Ref<Account>,
+        make: impl FnOnce(Header) -> Result<T, Error>,
+    ) -> Result<Ref<T>, Error> {
+        const { assert!(size_of::<T>() <= UNIT * UNITS_PER_PAGE as usize && align_of::<T>() <= UNIT) };
+        let units = size_of::<T>().div_ceil(UNIT) as u32;
+        let mut inner = account.inner.lock();
+        if account.header.is_dead() {
+            return Err(Error::NotFound);
+        }
+        let place = account.allocate_in(&mut inner, units)?;
+        let object = match make(Header::new(T::KIND, units as u8, Some(account))) {
+            Ok(object) => object,
+            Err(error) => {
+                // SAFETY: The units were allocated above, and nobody else knows them.
+                unsafe { account.free_in(&mut inner, place, units) };
+                return Err(error);
+            }
+        };
+        let place = place.cast::<T>();
+        // SAFETY: The units are new, large and aligned enough, and nobody else knows them.
+        let object = unsafe {
+            place.write(object);
+            Ref::from_raw(place)
+        };
+        inner.enlist(object.erase());
+        counters::object_created(T::KIND);
+        Ok(object)
+    }
+
+    /// Frees an object whose last reference is gone and that no CPU can still see.
+    ///
+    /// # Safety
+    /// Exactly that.
+    pub(crate) unsafe fn free(&self, object: Ref<Header>) {
+        let (kind, units) = (object.kind(), object.units());
+        let mut inner = self.inner.lock();
+        inner.delist(object);
+        if let Some(address) = NonNull::new(object.as_ptr().cast()) {
+            // SAFETY: By the caller's promise; the object was created with this many units.
+            unsafe { self.free_in(&mut inner, address, u32::from(units)) };
+        }
+        counters::object_freed(kind);
+    }
+
+    /// Ends the account's objects, as many as the budget allows. True when none is left; those whose end has
+    /// begun are still there until their memory is free.
+    pub(crate) fn destroy_step(&self, budget: &mut u32) -> bool {
+        if self.begin_end() {
+            return true;
+        }
+        while *budget > 0 {
+            let Some(object) = self.take_next() else { break };
+            *budget -= 1;
+            crate::objects::delete(object);
+        }
+        false
+    }
+
+    /// Sets the cursor when the end begins. True if there are no objects.
+    fn begin_end(&self) -> bool {
+        let mut inner = self.inner.lock();
+        if !inner.ending {
+            inner.ending = true;
+            inner.cursor = inner.objects;
+        }
+        inner.objects.is_null()
+    }
+
+    fn take_next(&self) -> Option<Ref<Header>> {
+        let mut inner = self.inner.lock();
+        // SAFETY: Objects leave the list, and the cursor moves on, before they are freed.
+        let object = NonNull::new(inner.cursor).map(|object| unsafe { Ref::from_raw(object) })?;
+        inner.cursor = object.next.load(Ordering::Relaxed);
+        Some(object)
+    }
+
+    /// Gives the limit back to the parent; the account is empty.
+    pub(crate) fn close(&self) {
+        debug_assert_eq!(self.used(), 0, "an account ends with memory in use");
+        if let Some(parent) = self.header.account() {
+            parent.uncharge(self.limit);
+        }
+    }
+}
+
+fn unit_address(page: &mut ArenaPage, unit: u32) -> NonNull<u8> {
+    // SAFETY: The unit lies in the page.
+    unsafe { NonNull::from_mut(page).cast::<u8>().add(unit as usize * UNIT) }
+}
+
+impl Inner {
+    fn link(&mut self, page: &mut ArenaPage) {
+        page.previous = None;
+        page.next = self.roomy;
+        let address = NonNull::from_mut(page);
+        if let Some(mut next) = self.roomy {
+            // SAFETY: Pages in the list are the account's own and other than `page`.
+            unsafe { next.as_mut().previous = Some(address) };
+        }
+        self.roomy = Some(address);
+    }
+
+    fn unlink(&mut self, page: &mut ArenaPage) {
+        match page.previous {
+            // SAFETY: As in `link`.
+            Some(mut previous) => unsafe { previous.as_mut().next = page.next },
+            None => self.roomy = page.next,
+        }
+        if let Some(mut next) = page.next {
+            // SAFETY: As in `link`.
+            unsafe { next.as_mut().previous = page.previous };
+        }
+    }
+
+    fn enlist(&mut self, object: Ref<Header>) {
+        object.previous.store(core::ptr::null_mut(), Ordering::Relaxed);
+        object.next.store(self.objects, Ordering::Relaxed);
+        if let Some(next) = Ref::load(&object.next) {
+            next.previous.store(object.as_ptr(), Ordering::Relaxed);
+        }
+        self.objects = object.as_ptr();
+    }
+
+    fn delist(&mut self, object: Ref<Header>) {
+        let next = object.next.load(Ordering::Relaxed);
+        if self.cursor == object.as_ptr() {
+            self.cursor = next;
+        }
+        match Ref::load(&object.previous) {
+            Some(previous) => previous.next.store(next, Ordering::Relaxed),
+            None => self.objects = next,
+        }
+        if let Some(next) = Ref::load(&object.next) {
+            next.previous.store(object.previous.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_found_where_they_fit() {
+        assert_eq!(find_run(ALL_FREE, 63), Some(1));
+        assert_eq!(find_run(ALL_FREE, 1), Some(1));
+        assert_eq!(find_run(0b1110_1101_0110, 3), Some(9));
+        assert_eq!(find_run(0b1010_1010, 2), None);
+        assert_eq!(find_run(0, 1), None);
+    }
+
+    #[test]
+    fn every_run_is_free_and_minimal() {
+        for seed in 1..2000u64 {
+            let free = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | seed.rotate_left(17);
+            for count in 1..20 {
+                let naive = (0..=64 - count).find(|start| free & run_mask(*start, count) == run_mask(*start, count));
+                assert_eq!(find_run(free, count), naive);
+            }
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Capabilities: a task's table of slots, and who derived what from whom.
+//!
+//! A slot's object word is read without a lock and checked again after its label was read; its counter half makes
+//! that check sound. Slots of one object form its derivation tree: a list in preorder, each with its depth, guarded by
+//! the object's derivation lock. A slot becomes full under its table's lock and the derivation lock, and empty under
+//! the derivation lock alone.
+
+mod derivation;
+mod slot;
+mod table;
+
+pub use derivation::{Removal, Replace, Target, clear_all, copy, insert_root, remove, revoke};
+pub(crate) use derivation::{copy_into, drop_slot, fill, settle};
+pub use slot::{Capability, Slot, SlotState};
+pub use table::CapTable;

@@ -1,0 +1,179 @@
+//! What each CPU has of its own, and the lock that guards the threads homed on it.
+
+
+use crate::counters::CpuCounters;
+use crate::machine::{machine_cpu, machine_cpu_count};
+use crate::object::Ref;
+use crate::schedule::RunQueue;
+use crate::thread::Thread;
+use crate::timeout::TimeoutQueue;
+use crate::{epoch, reaper, tlb};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+
+/// Most CPUs that the kernel runs.
+pub const MAX_CPUS: usize = 64;
+
+/// A CPU's state.
+#[repr(align(128))]
+pub struct Cpu {
+    lock: AtomicBool,
+    number: AtomicU32,
+    pub(crate) tlb: tlb::Requests,
+    pub(crate) epoch: epoch::Local,
+    pub(crate) reaper: reaper::Local,
+    /// Threads that are ready to run here.
+    pub(crate) run_queue: RunQueue,
+    /// Deadlines of threads and notifications homed here.
+    pub(crate) timeouts: TimeoutQueue,
+    /// The thread whose registers the CPU has; none while idle.
+    pub(crate) current: AtomicPtr<Thread>,
+    /// Someone made a thread ready that should run before the current one.
+    pub(crate) reschedule: AtomicBool,
+    /// The last thread that a message made ready: it may be switched to without passing the run queue.
+    pub(crate) handoff: AtomicPtr<Thread>,
+    /// A timer is set so that dying objects are worked on even if a thread never leaves the CPU.
+    pub(crate) reaper_timer: AtomicBool,
+    pub(crate) counters: CpuCounters,
+}
+
+static CPUS: [Cpu; MAX_CPUS] = [const { Cpu::new() }; MAX_CPUS];
+
+impl Cpu {
+    const fn new() -> Cpu {
+        Cpu {
+            lock: AtomicBool::new(false),
+            number: AtomicU32::new(0),
+            tlb: tlb::Requests::new(),
+            epoch: epoch::Local::new(),
+            reaper: reaper::Local::new(),
+            run_queue: RunQueue::new(),
+            timeouts: TimeoutQueue::new(),
+            current: AtomicPtr::new(core::ptr::null_mut()),
+            reschedule: AtomicBool::new(false),
+            handoff: AtomicPtr::new(core::ptr::null_mut()),
+            reaper_timer: AtomicBool::new(false),
+            counters: CpuCounters::new(),
+        }
+    }
+
+    /// The CPU that executes this.
+    #[inline(always)]
+    pub fn this() -> &'static Cpu {
+        get(machine_cpu())
+    }
+
+    /// The CPU's number.
+    #[inline]
+    pub fn number(&self) -> u32 {
+        self.number.load(Ordering::Relaxed)
+    }
+
+    /// The thread that runs on the CPU.
+    #[inline]
+    pub fn current(&self) -> Option<Ref<Thread>> {
+        Ref::load(&self.current)
+    }
+}
+
+/// A CPU by number.
+///
+/// # Panics
+/// If there is no such CPU.
+#[inline(always)]
+pub fn get(number: u32) -> &'static Cpu {
+    &CPUS[number as usize]
+}
+
+/// All CPUs that run.
+pub fn all() -> impl Iterator<Item = &'static Cpu> {
+    CPUS.iter().take(machine_cpu_count() as usize)
+}
+
+/// Numbers the CPUs; once, before anything else.
+pub(crate) fn initialise() {
+    for (number, cpu) in (0..).zip(&CPUS) {
+        cpu.number.store(number, Ordering::Relaxed);
+        cpu.timeouts.set_cpu(number);
+    }
+}
+
+/// Proof that one or two CPUs' locks are held: what is guarded by them may be touched.
+pub struct Domain {
+    first: u32,
+    second: Option<u32>,
+}
+
+impl Domain {
+    /// Takes the lock of one CPU.
+    #[inline]
+    pub fn lock(cpu: u32) -> Domain {
+        Domain::lock_pair(cpu, cpu)
+    }
+
+    /// Takes the locks of two CPUs, the lower number first; one lock if they are the same.
+    #[inline]
+    pub fn lock_pair(one: u32, other: u32) -> Domain {
+        #[cfg(debug_assertions)]
+        crate::sync::order::enter(crate::sync::Rank::Cpu);
+        if one == other {
+            spin(get(one));
+            return Domain { first: one, second: None };
+        }
+        let (low, high) = if one < other { (one, other) } else { (other, one) };
+        spin(get(low));
+        spin(get(high));
+        Domain { first: low, second: Some(high) }
+    }
+
+    /// Locks this CPU and the home of `thread`, wherever that is by then.
+    #[inline]
+    pub fn lock_with(thread: Ref<Thread>) -> Domain {
+        let this = machine_cpu();
+        loop {
+            let home = thread.home();
+            let domain = Domain::lock_pair(this, home);
+            if thread.home() == home {
+                return domain;
+            }
+        }
+    }
+
+    /// Locks the homes of two threads, wherever they are by then.
+    pub fn lock_homes(one: Ref<Thread>, other: Ref<Thread>) -> Domain {
+        loop {
+            let homes = (one.home(), other.home());
+            let domain = Domain::lock_pair(homes.0, homes.1);
+            if (one.home(), other.home()) == homes {
+                return domain;
+            }
+        }
+    }
+
+    /// Tells whether `cpu`'s lock is held.
+    #[inline]
+    pub fn holds(&self, cpu: u32) -> bool {
+        self.first == cpu || self.second == Some(cpu)
+    }
+}
+
+#[inline]
+fn spin(cpu: &Cpu) {
+    while cpu.lock.swap(true, Ordering::Acquire) {
+        while cpu.lock.load(Ordering::Relaxed) {
+            tlb::serve();
+            core::hint::spin_loop();
+        }
+    }
+}
+
+impl Drop for Domain {
+    #[inline]
+    fn drop(&mut self) {
+        #[cfg(debug_assertions)]
+        crate::sync::order::leave(crate::sync::Rank::Cpu);
+        if let Some(second) = self.second {
+            get(second).lock.store(false, Ordering::Release);
+        }
+        get(self.first).lock.store(false, Ordering::Release);
+    }
+}

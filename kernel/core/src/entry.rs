@@ -1,0 +1,132 @@
+//! What the machine calls: system calls, exceptions, interrupts. Interrupts are off, the stack is the CPU's kernel stack, and
+//! each of these returns the registers to go on with.
+
+use crate::context::{Context, Trap};
+use crate::counters::Event;
+use crate::cpu::{Cpu, Domain};
+use crate::invoke::{self, Operands};
+use crate::ipc;
+use crate::memory::FaultOutcome;
+use crate::object::Ref;
+use crate::objects;
+use crate::schedule;
+use crate::thread::{Fault, Resume, State, Thread};
+use core::sync::atomic::Ordering;
+use l4::exception::Reason;
+use l4::{Selector, Tag};
+
+pub use crate::boot::{start, start_cpu};
+
+/// Vector of page faults (Intel SDM 3A §6.15).
+const PAGE_FAULT: u64 = 14;
+
+/// A `syscall` instruction of the current thread.
+pub extern "C" fn system_call(context: *mut Context) -> *mut Context {
+    let cpu = Cpu::this();
+    cpu.counters.count(Event::SystemCall);
+    let Some(thread) = cpu.current() else { return context };
+    debug_assert_eq!(context, thread.context());
+    let operands = thread.with_own_context(|context| Operands {
+        selector: Selector(context.rdx),
+        tag: Tag(context.rax),
+        send_deadline: context.r8,
+        receive_deadline: context.r9,
+    });
+    if !invoke::system_call(thread, &operands) {
+        schedule::run_next(cpu);
+    }
+    leave(cpu)
+}
+
+/// An exception of the current thread.
+pub extern "C" fn trap(context: *mut Context, trap: &Trap) -> *mut Context {
+    let cpu = Cpu::this();
+    let Some(thread) = cpu.current() else { return context };
+    if trap.vector == PAGE_FAULT {
+        match thread.task().space.resolve_fault(trap.address, trap.error) {
+            FaultOutcome::Resolved => cpu.counters.count(Event::PageFault),
+            FaultOutcome::Quota => raise(cpu, thread, Reason::Quota, trap),
+            FaultOutcome::NoRegion | FaultOutcome::Denied => raise(cpu, thread, Reason::PageFault, trap),
+        }
+    } else {
+        raise(cpu, thread, Reason::Exception, trap);
+    }
+    leave(cpu)
+}
+
+fn raise(cpu: &Cpu, thread: Ref<Thread>, reason: Reason, trap: &Trap) {
+    let fault = Fault { reason, vector: trap.vector, error: trap.error, address: trap.address };
+    ipc::raise(thread, fault);
+    if thread.state.get(&Domain::lock(cpu.number())) != State::Ready {
+        schedule::run_next(cpu);
+    }
+}
+
+/// An interrupt while a thread ran: 0 timer, 1 poke, 2 device line `line`.
+pub extern "C" fn interrupt(_context: *mut Context, event: u32, line: u32) -> *mut Context {
+    let cpu = Cpu::this();
+    cpu.counters.count(Event::Interrupt);
+    match event {
+        0 => schedule::tick(cpu),
+        1 => schedule::poked(cpu),
+        _ => objects::interrupt(line),
+    }
+    leave(cpu)
+}
+
+/// The last thing before user mode: whatever became due on the way, and the thread to go on with.
+#[inline]
+pub(crate) fn leave(cpu: &Cpu) -> *mut Context {
+    loop {
+        objects::run_deferred();
+        if schedule::is_due(cpu) {
+            schedule::run_next(cpu);
+            continue;
+        }
+        // `run_next` returns with a thread, and nothing above takes it away.
+        let Some(thread) = cpu.current() else {
+            schedule::run_next(cpu);
+            continue;
+        };
+        if thread.attention.load(Ordering::Relaxed) {
+            attend(cpu, thread);
+            continue;
+        }
+        #[cfg(debug_assertions)]
+        assert!(crate::sync::order::holds_none(), "a lock is held on the way to user mode");
+        cpu.epoch.leave();
+        return thread.context();
+    }
+}
+
+/// Does what the current thread has to do before it goes on.
+#[cold]
+fn attend(cpu: &Cpu, thread: Ref<Thread>) {
+    let resume = {
+        let domain = Domain::lock(cpu.number());
+        let resume = thread.resume.get(&domain);
+        thread.set_resume(&domain, Resume::Nothing);
+        resume
+    };
+    let goes_on = match resume {
+        Resume::Nothing => true,
+        Resume::Receive(filter, deadline) => ipc::receive(thread, filter, deadline),
+        Resume::Send(gate) => {
+            let sending = thread.sending.get(&Domain::lock(cpu.number()));
+            let sent = invoke::send_again(thread, gate, sending);
+            gate.release();
+            sent
+        }
+        Resume::Raise(fault) => {
+            ipc::raise(thread, fault);
+            thread.state.get(&Domain::lock(cpu.number())) == State::Ready
+        }
+        Resume::End(fault) => {
+            ipc::end_unhandled(thread, &fault);
+            false
+        }
+    };
+    if !goes_on {
+        schedule::run_next(cpu);
+    }
+}

@@ -1,0 +1,193 @@
+//! The system call: from registers to an IPC or to an operation of a kernel object.
+
+mod call;
+mod dataspace;
+mod factory;
+mod gate;
+mod irq;
+mod machine;
+mod scheduler;
+mod task;
+mod thread;
+
+use crate::capability::Capability;
+use crate::cpu::Domain;
+use crate::ipc::{self, Sent};
+use crate::object::{Kind, Ref};
+use crate::objects::Gate;
+use crate::thread::{Content, Filter, Sending, Then, Thread};
+use call::{Call, Outcome};
+use l4::protocol::{self, GATE};
+use l4::{Error, IpcError, Rights, Selector, Tag, utcb};
+
+/// The system call's operands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Operands {
+    pub(crate) selector: Selector,
+    pub(crate) tag: Tag,
+    pub(crate) send_deadline: u64,
+    pub(crate) receive_deadline: u64,
+}
+
+/// Executes a system call of this CPU's current thread. False if the thread does not go on at once: it waits, has ended,
+/// or has something else to do first.
+#[inline]
+pub(crate) fn system_call(thread: Ref<Thread>, operands: &Operands) -> bool {
+    let Operands { selector, tag, .. } = *operands;
+    if !selector.has(Selector::SEND) {
+        return receive_only(thread, operands);
+    }
+    if tag.words() + 2 * tag.items() > Tag::MAX_WORDS {
+        return finish(thread, Tag::new(Error::MessageTooLong.label(), 0, 0));
+    }
+    if selector.has(Selector::REPLY) {
+        return answer(thread, operands);
+    }
+    let found = selector.index().ok_or(Error::NotFound).and_then(|index| thread.task().caps.get(index));
+    let Ok(capability) = found else {
+        return fail(thread, IpcError::NotExistent);
+    };
+    if capability.object.kind() == Kind::Gate && !is_gate_control(&capability, tag) {
+        return match capability.object.downcast::<Gate>() {
+            Some(gate) => send(thread, gate, &capability, operands),
+            None => fail(thread, IpcError::NotExistent),
+        };
+    }
+    invoke_object(thread, capability, operands)
+}
+
+fn is_gate_control(capability: &Capability, tag: Tag) -> bool {
+    tag.label() == GATE && capability.rights.contains(Rights::SERVER)
+}
+
+fn invoke_object(thread: Ref<Thread>, capability: Capability, operands: &Operands) -> bool {
+    let call = Call::new(thread, capability, operands.tag.words());
+    let outcome = match (capability.object.kind(), operands.tag.label()) {
+        (Kind::Debug, protocol::DEBUG) => machine::debug(&call),
+        (Kind::Factory, protocol::FACTORY) => factory::operate(&call),
+        (Kind::Task, protocol::TASK) => task::operate(&call),
+        (Kind::Thread, protocol::THREAD) => thread::operate(&call),
+        (Kind::Gate, protocol::GATE) => gate::operate(&call),
+        (Kind::Irq, _) => irq::operate(&call, operands.tag.label()),
+        (Kind::Dataspace, protocol::DATASPACE) => dataspace::operate(&call),
+        (Kind::Scheduler, protocol::SCHEDULER) => scheduler::operate(&call),
+        (Kind::Icu, protocol::ICU) => irq::operate_icu(&call),
+        (Kind::Vcon, protocol::VCON) => machine::console(&call),
+        (Kind::Platform, protocol::PLATFORM) => machine::platform(&call),
+        _ => Err(Error::BadProtocol),
+    };
+    let tag = match outcome {
+        Ok(Outcome::Done { value, words }) => Tag::new(value, words, 0),
+        Ok(Outcome::Gone) => return false,
+        Err(error) => Tag::new(error.label(), 0, 0),
+    };
+    if operands.selector.has(Selector::OPEN) {
+        return ipc::receive(thread, Filter::Anybody, operands.receive_deadline);
+    }
+    finish(thread, tag)
+}
+
+fn send(thread: Ref<Thread>, gate: Ref<Gate>, capability: &Capability, operands: &Operands) -> bool {
+    let selector = operands.selector;
+    let then = if !selector.has(Selector::RECEIVE) {
+        Then::Continue
+    } else if selector.has(Selector::OPEN) {
+        Then::Receive(Filter::Anybody, operands.receive_deadline)
+    } else {
+        Then::AwaitReply(operands.receive_deadline)
+    };
+    let label = if capability.label == 0 { gate.label() } else { capability.label };
+    let sending = Sending {
+        tag: operands.tag.without_flags(),
+        label: label | u64::from((capability.rights & (Rights::WRITE | Rights::STRONG)).bits()),
+        strong: capability.rights.contains(Rights::STRONG),
+        deadline: operands.send_deadline,
+        content: Content::Message,
+        then,
+    };
+    send_message(thread, gate, sending)
+}
+
+/// The send phase of a thread whose gate was not bound when it tried before. A faulting thread's exception is sent again
+/// as well, and ends it if that fails.
+pub(crate) fn send_again(thread: Ref<Thread>, gate: Ref<Gate>, sending: Sending) -> bool {
+    if sending.content == Content::Message {
+        return send_message(thread, gate, sending);
+    }
+    match ipc::send(thread, gate, sending) {
+        Sent::Blocked => false,
+        Sent::Done | Sent::Failed(_) => {
+            let fault = thread.fault.get(&Domain::lock(thread.home()));
+            ipc::end_unhandled(thread, &fault);
+            false
+        }
+    }
+}
+
+/// The send phase, and the receive phase if the message was taken at once.
+fn send_message(thread: Ref<Thread>, gate: Ref<Gate>, sending: Sending) -> bool {
+    match ipc::send(thread, gate, sending) {
+        Sent::Blocked => false,
+        Sent::Failed(error) => fail(thread, error),
+        Sent::Done => match sending.then {
+            Then::Receive(filter, deadline) => ipc::receive(thread, filter, deadline),
+            Then::Continue | Then::AwaitReply(_) => finish(thread, Tag(0)),
+        },
+    }
+}
+
+fn answer(thread: Ref<Thread>, operands: &Operands) -> bool {
+    let task = thread.task();
+    let replied = match operands.selector.index() {
+        None => ipc::reply(thread, None, operands.tag),
+        Some(index) => match task.caps.slot(index) {
+            Some(slot) => ipc::reply(thread, Some(slot), operands.tag),
+            None => Err(IpcError::NotExistent),
+        },
+    };
+    if operands.selector.has(Selector::RECEIVE) {
+        // A server that answers a caller who has gone meanwhile goes on to the next request.
+        return ipc::receive(thread, Filter::Anybody, operands.receive_deadline);
+    }
+    match replied {
+        Ok(()) => finish(thread, Tag(0)),
+        Err(error) => fail(thread, error),
+    }
+}
+
+fn receive_only(thread: Ref<Thread>, operands: &Operands) -> bool {
+    if !operands.selector.has(Selector::RECEIVE) {
+        return finish(thread, Tag::new(Error::Invalid.label(), 0, 0));
+    }
+    match receive_filter(thread, operands.selector) {
+        Ok(filter) => ipc::receive(thread, filter, operands.receive_deadline),
+        Err(_) => fail(thread, IpcError::PartnerGone),
+    }
+}
+
+fn receive_filter(thread: Ref<Thread>, selector: Selector) -> Result<Filter, Error> {
+    if selector.has(Selector::OPEN) {
+        return Ok(Filter::Anybody);
+    }
+    let Some(index) = selector.index() else { return Ok(Filter::Nobody) };
+    let object = thread.task().caps.get(index)?.object;
+    if let Some(irq) = object.downcast::<crate::objects::Irq>() {
+        return Ok(Filter::Irq(irq.number()));
+    }
+    object.downcast::<Thread>().map(|partner| Filter::Thread(partner.number())).ok_or(Error::BadProtocol)
+}
+
+/// Sets the current thread's result.
+#[inline]
+fn finish(thread: Ref<Thread>, tag: Tag) -> bool {
+    thread.with_own_context(|context| {
+        context.rax = tag.0;
+        context.rsi = 0;
+    });
+    true
+}
+
+fn fail(thread: Ref<Thread>, error: IpcError) -> bool {
+    thread.utcb().set(utcb::ERROR_WORD, error.code());
+    finish(thread, Tag(Tag::ERROR))
+}

@@ -1,0 +1,164 @@
+//! Operations of threads.
+
+use super::call::{Call, DONE, Outcome};
+use super::factory::{gate_label, set_handler};
+use crate::context::{Context, USER_END};
+use crate::cpu::{self, Cpu, Domain};
+use crate::ipc;
+use crate::machine::{machine_poke, machine_random};
+use crate::object::Ref;
+use crate::schedule;
+use crate::thread::{Fault, Resume, State, Thread};
+use core::sync::atomic::Ordering;
+use l4::exception::{ExceptionFrame, Reason};
+use l4::protocol::thread;
+use l4::{CapIndex, Error, Rights, utcb};
+
+pub(super) fn operate(call: &Call) -> Result<Outcome, Error> {
+    let target = call.object::<Thread>()?;
+    match call.word(0)? {
+        thread::STATS => call.need(Rights::READ).and_then(|()| stats(call, target)),
+        thread::RANDOM => call.answer(&core::array::from_fn::<u64, 4, _>(|_| machine_random())),
+        operation => {
+            call.need(Rights::STRONG)?;
+            change(call, target, operation)
+        }
+    }
+}
+
+fn change(call: &Call, target: Ref<Thread>, operation: u64) -> Result<Outcome, Error> {
+    match operation {
+        thread::SET_HANDLER => {
+            let label = gate_label(call.word(2)?)?;
+            crate::capability::drop_slot(&target.handler);
+            if call.slot(1)? != CapIndex::NONE {
+                call.argument::<crate::objects::Gate>(1, Rights::empty())?;
+                set_handler(call, target, 1, label)?;
+            }
+            DONE
+        }
+        thread::EX_REGS => ex_regs(call, target),
+        thread::SET_BASES => set_bases(call, target),
+        thread::SET_PERSONALITY => set_personality(call, target),
+        thread::SET_FAULT_ENTRY => set_fault_entry(call, target),
+        _ if target != call.thread => Err(Error::Invalid),
+        thread::YIELD => {
+            schedule::yield_slice(Cpu::this(), target);
+            DONE
+        }
+        thread::TAKE_REPLY => ipc::take_reply(target, call.slot(1)?).and(DONE),
+        thread::RESUME => resume(call),
+        thread::EXIT => {
+            crate::reaper::destroy(target.erase());
+            target.state.set(&Domain::lock(target.home()), State::Dead);
+            Ok(Outcome::Gone)
+        }
+        _ => Err(Error::NoSystemCall),
+    }
+}
+
+fn stats(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {
+    let mut used = target.cpu_time.load(Ordering::Relaxed);
+    if target == call.thread {
+        used += crate::machine::machine_now().saturating_sub(target.running_since.load(Ordering::Relaxed));
+    }
+    call.answer(&[used])
+}
+
+fn user_address(address: u64) -> Result<u64, Error> {
+    if address < USER_END { Ok(address) } else { Err(Error::BadAddress) }
+}
+
+fn ex_regs(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {
+    let (ip, sp, flags) = (call.word(1)?, call.word(2)?, call.word(3)?);
+    if ip != u64::MAX {
+        user_address(ip)?;
+    }
+    if target == call.thread {
+        return Err(Error::Invalid);
+    }
+    if flags & thread::EX_REGS_CANCEL != 0 || flags & thread::EX_REGS_TRIGGER != 0 {
+        ipc::interrupt_wait(target);
+    }
+    let domain = Domain::lock_with(target);
+    if cpu::get(target.home()).current() == Some(target) && target.home() != Cpu::this().number() {
+        // Its registers are in the other CPU: it is brought into the kernel first, and the caller tries again.
+        machine_poke(target.home());
+        return Err(Error::Again);
+    }
+    if matches!(target.state.get(&domain), State::Dead) || target.header.is_dead() {
+        return Err(Error::NotFound);
+    }
+    let old = target.with_context(&domain, |context| {
+        let old = [context.rip, context.rsp];
+        if ip != u64::MAX {
+            context.rip = ip;
+        }
+        if sp != u64::MAX {
+            context.rsp = sp;
+        }
+        old
+    });
+    if flags & thread::EX_REGS_TRIGGER != 0 && target.state.get(&domain) != State::New {
+        target.with_context(&domain, Context::make_full);
+        let fault = Fault { reason: Reason::Triggered, vector: 0xff, error: 0, address: 0 };
+        target.set_resume(&domain, Resume::Raise(fault));
+    }
+    drop(domain);
+    call.answer(&old)
+}
+
+fn set_bases(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {
+    let (fs, gs) = (call.word(1)?, call.word(2)?);
+    for base in [fs, gs] {
+        if base != u64::MAX {
+            user_address(base)?;
+        }
+    }
+    let domain = Domain::lock_with(target);
+    let current = cpu::get(target.home()).current() == Some(target);
+    if current && target != call.thread {
+        machine_poke(target.home());
+        return Err(Error::Again);
+    }
+    let change = |context: &mut Context| {
+        if fs != u64::MAX {
+            context.fs_base = fs;
+        }
+        if gs != u64::MAX {
+            context.gs_base = gs;
+        }
+    };
+    if current { target.with_live_context(&domain, change) } else { target.with_context(&domain, change) }
+    DONE
+}
+
+fn set_personality(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {
+    let entry = user_address(call.word(1)?)?;
+    target.with_context(&Domain::lock_with(target), |context| context.personality = entry);
+    DONE
+}
+
+fn set_fault_entry(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {
+    let (entry, stack) = (user_address(call.word(1)?)?, call.word(2)?);
+    target.fault_entry.set(&Domain::lock_with(target), (entry, stack));
+    DONE
+}
+
+/// Continues the calling thread with the registers of its fault record.
+fn resume(call: &Call) -> Result<Outcome, Error> {
+    let thread = call.thread;
+    if thread.utcb().get(utcb::FAULT_ACTIVE) == 0 {
+        return Err(Error::Invalid);
+    }
+    let words = core::array::from_fn(|index| thread.utcb().get(utcb::FAULT_FRAME + index));
+    let frame = ExceptionFrame::from_words(&words);
+    let domain = Domain::lock(thread.home());
+    // What the CPU holds of the thread is saved before it counts as fully saved.
+    let valid = thread.with_live_context(&domain, |context| ipc::set_registers(context, &frame));
+    if !valid {
+        return Err(Error::BadAddress);
+    }
+    thread.utcb().set(utcb::FAULT_ACTIVE, 0);
+    Ok(Outcome::Gone)
+}

@@ -1,0 +1,130 @@
+//! Answers: a reply capability is the right to answer one caller, once. Either side's end ends it.
+
+use super::send::deliver;
+use super::{exception, set_error, transfer};
+use crate::capability::{Slot, SlotState};
+use crate::cpu::{self, Domain};
+use crate::machine::machine_cpu;
+use crate::object::Ref;
+use crate::schedule;
+use crate::thread::{Content, ReplyHolder, Sending, State, Then, Thread};
+use crate::timeout::Owner;
+use core::sync::atomic::Ordering;
+use l4::{CapIndex, Error, IpcError, NEVER, Tag};
+
+/// Locks this CPU and a caller's home.
+fn lock(caller: Ref<Thread>) -> Domain {
+    loop {
+        let home = caller.home();
+        let domain = Domain::lock_pair(machine_cpu(), home);
+        if caller.home() == home {
+            return domain;
+        }
+    }
+}
+
+/// Uses up the reply capability in `slot` (`None`: the thread's implicit one). The caller's home is locked from then on.
+fn consume(thread: Ref<Thread>, slot: Option<&Slot>) -> Option<(Domain, Ref<Thread>)> {
+    match slot {
+        Some(slot) => {
+            let found = slot.read();
+            let SlotState::Reply(caller, _) = found else { return None };
+            let domain = lock(caller);
+            if slot.read() != found {
+                return None;
+            }
+            slot.clear_reply();
+            caller.reply_holder.set(&domain, ReplyHolder::Nobody);
+            Some((domain, caller))
+        }
+        None => {
+            let caller = Ref::load(&thread.owes)?;
+            let domain = lock(caller);
+            if caller.reply_holder.get(&domain) != ReplyHolder::Implicit(thread) {
+                return None;
+            }
+            thread.owes.store(core::ptr::null_mut(), Ordering::Release);
+            caller.reply_holder.set(&domain, ReplyHolder::Nobody);
+            Some((domain, caller))
+        }
+    }
+}
+
+/// Answers a caller with the message in the thread's UTCB. Never blocks.
+pub(crate) fn reply(thread: Ref<Thread>, slot: Option<&Slot>, tag: Tag) -> Result<(), IpcError> {
+    let (domain, caller) = consume(thread, slot).ok_or(IpcError::NotExistent)?;
+    debug_assert_eq!(caller.state.get(&domain), State::Calling);
+    cpu::get(caller.home()).timeouts.disarm(&domain, Owner::Thread(caller));
+    if caller.sending.get(&domain).content == Content::Exception {
+        exception::answer(&domain, thread, caller, tag);
+        return Ok(());
+    }
+    let sending = Sending {
+        tag,
+        label: 0,
+        strong: true,
+        deadline: NEVER,
+        content: Content::Message,
+        then: Then::Continue,
+    };
+    let delivered = deliver(&domain, thread, caller, &sending);
+    schedule::wake(&domain, caller);
+    delivered
+}
+
+/// Drops the reply capability in `slot`, if it still is the one that was read: the caller gets an error.
+pub(crate) fn drop_reply(slot: &Slot, caller: Ref<Thread>, call: u64) {
+    let domain = lock(caller);
+    if slot.read() == SlotState::Reply(caller, call) {
+        slot.clear_reply();
+        caller.reply_holder.set(&domain, ReplyHolder::Nobody);
+        abandon(&domain, caller);
+    }
+}
+
+/// Drops the thread's implicit reply capability, if there is one.
+pub(crate) fn drop_implicit_reply(thread: Ref<Thread>) {
+    if let Some((domain, caller)) = consume(thread, None) {
+        abandon(&domain, caller);
+    }
+}
+
+/// Ends the wait of a caller whom nobody can answer any more.
+fn abandon(domain: &Domain, caller: Ref<Thread>) {
+    cpu::get(caller.home()).timeouts.disarm(domain, Owner::Thread(caller));
+    if caller.sending.get(domain).content == Content::Exception {
+        exception::give_up(domain, caller);
+    } else {
+        set_error(domain, caller, IpcError::PartnerGone);
+    }
+    schedule::wake(domain, caller);
+}
+
+/// Moves the thread's implicit reply capability into a free slot of its task.
+///
+/// # Errors
+/// [`Error::NotFound`] if there is none, [`Error::Busy`] if the slot is taken, [`Error::Range`], [`Error::NoMemory`].
+pub(crate) fn take_reply(thread: Ref<Thread>, slot: CapIndex) -> Result<(), Error> {
+    let caller = Ref::load(&thread.owes).ok_or(Error::NotFound)?;
+    let domain = lock(caller);
+    if caller.reply_holder.get(&domain) != ReplyHolder::Implicit(thread) {
+        return Err(Error::NotFound);
+    }
+    transfer::store_reply(&domain, caller, caller.call.get(&domain), thread, slot)?;
+    thread.owes.store(core::ptr::null_mut(), Ordering::Release);
+    Ok(())
+}
+
+/// Takes away the right to answer a caller that waits no more; its home is locked.
+pub(super) fn revoke(domain: &Domain, caller: Ref<Thread>) {
+    match caller.reply_holder.get(domain) {
+        ReplyHolder::Nobody => {}
+        ReplyHolder::Implicit(holder) => {
+            // The holder may just be about to use it: it then finds that the caller's `reply_holder` has changed.
+            let null = core::ptr::null_mut();
+            let _ = holder.owes.compare_exchange(caller.as_ptr(), null, Ordering::AcqRel, Ordering::Relaxed);
+        }
+        ReplyHolder::Slot(slot) => Slot::clear_reply_at(slot),
+    }
+    caller.reply_holder.set(domain, ReplyHolder::Nobody);
+}

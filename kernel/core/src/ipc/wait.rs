@@ -1,0 +1,70 @@
+//! Ending a thread's wait from outside: its deadline passed, or someone cancelled it.
+
+use super::{queue, reply, set_error};
+use crate::cpu::{self, Domain};
+use crate::object::Ref;
+use crate::schedule;
+use crate::thread::{Content, State, Thread};
+use crate::timeout::Owner;
+use l4::IpcError;
+
+/// Why a wait ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    Deadline,
+    Cancel,
+}
+
+impl Cause {
+    fn error(self, state: State) -> IpcError {
+        match (self, state) {
+            (Cause::Deadline, State::Sending(_) | State::SendingUnbound(_)) => IpcError::SendTimeout,
+            (Cause::Deadline, _) => IpcError::ReceiveTimeout,
+            (Cause::Cancel, State::Sending(_) | State::SendingUnbound(_)) => IpcError::SendCanceled,
+            (Cause::Cancel, _) => IpcError::ReceiveCanceled,
+        }
+    }
+}
+
+/// The deadline of a thread homed on this CPU passed; its timer is out of the queue.
+pub(crate) fn expire(thread: Ref<Thread>) {
+    end_wait(thread, Cause::Deadline);
+}
+
+/// Cancels whatever the thread waits for; nothing happens if it does not wait.
+pub(crate) fn interrupt_wait(thread: Ref<Thread>) {
+    end_wait(thread, Cause::Cancel);
+}
+
+fn end_wait(thread: Ref<Thread>, cause: Cause) {
+    loop {
+        let state = thread.state.get(&Domain::lock_with(thread));
+        let domain = match state {
+            State::Sending(receiver) => Domain::lock_homes(thread, receiver),
+            State::SendingUnbound(gate) => gate.binding.lock_queue(thread),
+            State::Receiving(_) | State::Calling => Domain::lock_with(thread),
+            State::New | State::Ready | State::Dead => return,
+        };
+        if thread.state.get(&domain) != state {
+            continue;
+        }
+        if cause == Cause::Deadline && thread.timer.is_armed(&domain) {
+            // That wait ended meanwhile, and this is another one.
+            return;
+        }
+        match state {
+            State::Sending(receiver) => queue::remove(&domain, &receiver.senders, thread),
+            State::SendingUnbound(gate) => queue::remove(&domain, &gate.senders, thread),
+            State::Calling => reply::revoke(&domain, thread),
+            _ => {}
+        }
+        cpu::get(thread.home()).timeouts.disarm(&domain, Owner::Thread(thread));
+        let exception = thread.sending.get(&domain).content == Content::Exception;
+        if !exception || matches!(state, State::Receiving(_)) {
+            // A faulting thread has no system call whose result could be set: it faults again when it goes on.
+            set_error(&domain, thread, cause.error(state));
+        }
+        schedule::wake(&domain, thread);
+        return;
+    }
+}

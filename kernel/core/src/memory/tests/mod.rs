@@ -1,0 +1,10 @@
+//! Tests of memory management on the host, over a machine made of ordinary memory.
+
+mod dataspaces;
+mod faults;
+mod frames;
+mod model;
+mod quota;
+mod regions;
+mod tables;
+mod world;

@@ -1,0 +1,98 @@
+//! The kernel objects that are not a folder of their own, and how objects of each kind end.
+#![expect(unsafe_code, reason = "freeing objects")]
+
+mod binding;
+mod gate;
+mod irq;
+mod machine;
+mod scheduler;
+mod task;
+mod thread_end;
+
+pub use binding::Binding;
+pub use gate::Gate;
+pub use irq::{Irq, Line, interrupt, lines, run_deferred};
+pub(crate) use irq::move_timers;
+pub use machine::{Debug, Icu, Platform, Vcon};
+pub use scheduler::Scheduler;
+pub use task::Task;
+
+use crate::account::Account;
+use crate::memory::Dataspace;
+use crate::object::{Header, Kind, Ref};
+use crate::thread::Thread;
+use core::sync::atomic::Ordering;
+
+/// Takes a dead object apart for a while. True when it is done.
+pub(crate) fn destroy_step(object: Ref<Header>, budget: &mut u32) -> bool {
+    match object.kind() {
+        Kind::Factory => object.downcast::<Account>().is_none_or(|account| account.destroy_step(budget)),
+        Kind::Task => object.downcast::<Task>().is_none_or(|task| task.destroy_step(budget)),
+        Kind::Thread => object.downcast::<Thread>().is_none_or(|thread| thread_end::destroy_step(thread, budget)),
+        Kind::Gate => object.downcast::<Gate>().is_none_or(|gate| gate::destroy_step(gate, budget)),
+        Kind::Irq => object.downcast::<Irq>().is_none_or(irq::destroy_step),
+        Kind::Dataspace => object.downcast::<Dataspace>().is_none_or(|dataspace| dataspace.destroy_step(budget)),
+        Kind::Scheduler | Kind::Icu | Kind::Vcon | Kind::Debug | Kind::Platform => true,
+    }
+}
+
+/// Begins an object's end by the will of who may delete it, or with its account: a dataspace is then taken from the
+/// regions that show it as well, while one that is only dropped stays for them.
+pub(crate) fn delete(object: Ref<Header>) {
+    if let Some(dataspace) = object.downcast::<Dataspace>() {
+        dataspace.delete();
+        if dataspace.take_orphaned() && object.count_if_any() {
+            crate::reaper::resume(object);
+            return;
+        }
+    }
+    crate::reaper::destroy(object);
+}
+
+/// Triggers the irq that watches for an object's end.
+pub(crate) fn notify_watcher(object: Ref<Header>) {
+    let watcher = object.watcher.swap(core::ptr::null_mut(), Ordering::AcqRel);
+    if let Some(irq) = core::ptr::NonNull::new(watcher) {
+        // SAFETY: A watcher is counted as long as it stands in `watcher`; we took it out.
+        irq::defer_trigger(unsafe { Ref::from_raw(irq) });
+    }
+}
+
+/// Acts on the fact that only one capability of an object is left: a gate has no clients any more.
+pub(crate) fn notify_lonely(object: Ref<Header>) {
+    if object.kind() == Kind::Gate {
+        if let Some(irq) = Ref::load(&object.watcher) {
+            if irq.acquire() {
+                irq::defer_trigger(irq);
+            }
+        }
+    }
+}
+
+/// Frees an object that no CPU can see any more.
+pub(crate) fn free(object: Ref<Header>) {
+    // An object may be abandoned with a watcher still set.
+    notify_watcher(object);
+    match object.kind() {
+        Kind::Task => {
+            if let Some(task) = object.downcast::<Task>() {
+                task.free();
+            }
+        }
+        Kind::Thread => {
+            if let Some(thread) = object.downcast::<Thread>() {
+                thread.task().release();
+            }
+        }
+        Kind::Factory => {
+            if let Some(account) = object.downcast::<Account>() {
+                account.close();
+            }
+        }
+        _ => {}
+    }
+    if let Some(account) = object.account() {
+        // SAFETY: The epoch is over: no CPU has a reference, no counted one exists.
+        unsafe { account.free(object) };
+    }
+}

@@ -1,0 +1,94 @@
+//! The end of objects, in pieces: each CPU has a list of dying objects and works on it when it is idle, when a timer
+//! says so, and before it creates new ones.
+
+use crate::cpu::Cpu;
+use crate::object::{Header, Ref};
+use crate::{capability, counters, epoch, objects};
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+/// Work that may be done at one go, roughly in frames or capabilities handled.
+pub const BUDGET: u32 = 64;
+
+/// A CPU's list of dying objects, first in, first out.
+pub struct Local {
+    head: AtomicPtr<Header>,
+    tail: AtomicPtr<Header>,
+}
+
+impl Local {
+    pub(crate) const fn new() -> Local {
+        Local { head: AtomicPtr::new(core::ptr::null_mut()), tail: AtomicPtr::new(core::ptr::null_mut()) }
+    }
+
+    fn push(&self, object: Ref<Header>) {
+        object.link.store(core::ptr::null_mut(), Ordering::Relaxed);
+        match Ref::load(&self.tail) {
+            Some(tail) => tail.link.store(object.as_ptr(), Ordering::Relaxed),
+            None => self.head.store(object.as_ptr(), Ordering::Relaxed),
+        }
+        self.tail.store(object.as_ptr(), Ordering::Relaxed);
+    }
+
+    fn pop(&self) -> Option<Ref<Header>> {
+        let object = Ref::load(&self.head)?;
+        let next = object.link.load(Ordering::Relaxed);
+        self.head.store(next, Ordering::Relaxed);
+        if next.is_null() {
+            self.tail.store(next, Ordering::Relaxed);
+        }
+        Some(object)
+    }
+
+    /// Tells whether objects are dying here.
+    #[inline]
+    pub(crate) fn has_work(&self) -> bool {
+        !self.head.load(Ordering::Relaxed).is_null()
+    }
+}
+
+/// Begins an object's end; nothing happens if it has begun already.
+pub(crate) fn destroy(object: Ref<Header>) {
+    // The reaper counts a reference of its own: objects that were abandoned may have lost all others by then.
+    if !object.count_if_any() {
+        return;
+    }
+    if object.mark_dead() {
+        counters::dying(1);
+        Cpu::this().reaper.push(object);
+        crate::schedule::expect_work();
+    } else {
+        object.release();
+    }
+}
+
+/// Goes on with the end of an object whose step was done early because it had users left: the last of them hands over
+/// the reference that was counted for the users.
+pub(crate) fn resume(object: Ref<Header>) {
+    Cpu::this().reaper.push(object);
+    crate::schedule::expect_work();
+}
+
+/// Works on this CPU's dying objects for a while. Tells whether work is left.
+pub(crate) fn work(mut budget: u32) -> bool {
+    let cpu = Cpu::this();
+    let mut stuck = 0;
+    while budget > 0 {
+        let Some(object) = cpu.reaper.pop() else { break };
+        budget -= 1;
+        if objects::destroy_step(object, &mut budget) && capability::clear_all(object, &mut budget) {
+            objects::notify_watcher(object);
+            object.abandon();
+            object.release();
+            stuck = 0;
+            continue;
+        }
+        cpu.reaper.push(object);
+        // An object may wait for others in the list, or for another CPU: try each at most once more.
+        stuck += 1;
+        if stuck > 8 {
+            break;
+        }
+    }
+    let waiting = epoch::collect(BUDGET);
+    cpu.reaper.has_work() || waiting
+}

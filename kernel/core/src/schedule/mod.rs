@@ -1,0 +1,9 @@
+//! Which thread runs: per CPU 256 priorities, round robin inside one, direct handoff to the partner of an IPC.
+
+mod idle;
+mod run_queue;
+mod switch;
+
+pub(crate) use idle::poked;
+pub(crate) use run_queue::RunQueue;
+pub(crate) use switch::{begin, expect_work, is_due, place, remove, run_next, tick, wake, yield_slice};

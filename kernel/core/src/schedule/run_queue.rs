@@ -1,0 +1,80 @@
+//! A CPU's ready threads: one queue per priority and a bitmap of those that are not empty.
+
+use crate::cpu::Domain;
+use crate::ipc::queue;
+use crate::object::Ref;
+use crate::sync::Guarded;
+use crate::thread::{Queue, Thread};
+
+const PRIORITIES: usize = 256;
+
+/// Ready threads of one CPU, without the one that runs.
+pub(crate) struct RunQueue {
+    queues: [Guarded<Queue, Domain>; PRIORITIES],
+    /// Bit n of word w: priority 64 w + n has threads.
+    filled: [Guarded<u64, Domain>; PRIORITIES / 64],
+}
+
+impl RunQueue {
+    pub(crate) const fn new() -> RunQueue {
+        RunQueue {
+            queues: [const { Guarded::new(Queue { head: None, tail: None }) }; PRIORITIES],
+            filled: [const { Guarded::new(0) }; PRIORITIES / 64],
+        }
+    }
+
+    fn mark(&self, domain: &Domain, priority: u8) {
+        let word = &self.filled[usize::from(priority) / 64];
+        word.set(domain, word.get(domain) | 1 << (priority % 64));
+    }
+
+    /// Puts a thread behind those of its priority.
+    pub(crate) fn push_back(&self, domain: &Domain, thread: Ref<Thread>) {
+        let priority = thread.priority();
+        queue::push_back(domain, &self.queues[usize::from(priority)], thread);
+        self.mark(domain, priority);
+    }
+
+    /// Puts a thread before those of its priority.
+    pub(crate) fn push_front(&self, domain: &Domain, thread: Ref<Thread>) {
+        let priority = thread.priority();
+        queue::push_front(domain, &self.queues[usize::from(priority)], thread);
+        self.mark(domain, priority);
+    }
+
+    /// Takes out a thread that is in it.
+    pub(crate) fn remove(&self, domain: &Domain, thread: Ref<Thread>) {
+        let priority = thread.priority();
+        let queue = &self.queues[usize::from(priority)];
+        queue::remove(domain, queue, thread);
+        if queue.get(domain).head.is_none() {
+            let word = &self.filled[usize::from(priority) / 64];
+            word.set(domain, word.get(domain) & !(1 << (priority % 64)));
+        }
+    }
+
+    /// The highest priority that has threads.
+    pub(crate) fn highest(&self, domain: &Domain) -> Option<u8> {
+        self.filled.iter().enumerate().rev().find_map(|(index, word)| {
+            let bits = word.get(domain);
+            (bits != 0).then(|| (index * 64) as u8 + (63 - bits.leading_zeros()) as u8)
+        })
+    }
+
+    /// Tells whether a priority has threads.
+    pub(crate) fn has(&self, domain: &Domain, priority: u8) -> bool {
+        self.queues[usize::from(priority)].get(domain).head.is_some()
+    }
+
+    /// Tells whether a thread is the first of its priority.
+    pub(crate) fn is_first(&self, domain: &Domain, thread: Ref<Thread>) -> bool {
+        self.queues[usize::from(thread.priority())].get(domain).head == Some(thread)
+    }
+
+    /// Takes out the first thread of the highest priority.
+    pub(crate) fn pop(&self, domain: &Domain) -> Option<Ref<Thread>> {
+        let thread = self.queues[usize::from(self.highest(domain)?)].get(domain).head?;
+        self.remove(domain, thread);
+        Some(thread)
+    }
+}

@@ -1,0 +1,311 @@
+//! Making threads ready, choosing the next one, and switching to it.
+#![expect(unsafe_code, reason = "switching registers")]
+
+use super::idle;
+use crate::cpu::{self, Cpu, Domain};
+use crate::counters::Event;
+use crate::machine::{machine_activate, machine_now, machine_poke, machine_switch};
+use crate::object::Ref;
+use crate::thread::{State, Thread};
+use core::sync::atomic::Ordering;
+use l4::NEVER;
+
+/// Makes a thread ready whose wait is over; its home is locked. On this CPU it becomes the one to switch to next.
+pub(crate) fn wake(domain: &Domain, thread: Ref<Thread>) {
+    thread.state.set(domain, State::Ready);
+    let home = cpu::get(thread.home());
+    if core::ptr::eq(home, Cpu::this()) {
+        match Ref::load(&home.handoff) {
+            Some(other) if other.priority() >= thread.priority() => enqueue(domain, home, thread),
+            other => {
+                home.handoff.store(thread.as_ptr(), Ordering::Relaxed);
+                if let Some(other) = other {
+                    enqueue(domain, home, other);
+                }
+            }
+        }
+    } else {
+        enqueue(domain, home, thread);
+        preempt(home, thread.priority());
+    }
+}
+
+/// Makes a CPU look for a better thread if what runs there is of lower priority.
+fn preempt(home: &Cpu, priority: u8) {
+    if home.current().is_none_or(|current| current.priority() < priority) {
+        home.reschedule.store(true, Ordering::Release);
+        if !core::ptr::eq(home, Cpu::this()) {
+            machine_poke(home.number());
+        }
+    }
+}
+
+fn enqueue(domain: &Domain, home: &Cpu, thread: Ref<Thread>) {
+    home.run_queue.push_back(domain, thread);
+    if home.current().is_some_and(|current| current.priority() == thread.priority()) {
+        limit_slice(domain, home);
+    }
+}
+
+/// Starts the clock of the current thread's slice: someone of its priority waits.
+fn limit_slice(domain: &Domain, home: &Cpu) {
+    if let Some(current) = home.current() {
+        let end = current.running_since.load(Ordering::Relaxed).saturating_add(current.slice.get(domain));
+        home.timeouts.set_slice_end(domain, end);
+    }
+}
+
+/// Takes a ready thread that does not run out of its CPU's queue.
+pub(crate) fn remove(domain: &Domain, home: &Cpu, thread: Ref<Thread>) {
+    if home.handoff.load(Ordering::Relaxed) == thread.as_ptr() {
+        home.handoff.store(core::ptr::null_mut(), Ordering::Relaxed);
+    } else {
+        home.run_queue.remove(domain, thread);
+    }
+}
+
+/// Dying objects wait for this CPU's attention.
+pub(crate) fn expect_work() {
+    Cpu::this().reschedule.store(true, Ordering::Relaxed);
+}
+
+/// Tells whether the CPU should look for another thread before it leaves the kernel.
+#[inline]
+pub(crate) fn is_due(cpu: &Cpu) -> bool {
+    cpu.reschedule.load(Ordering::Relaxed) || !cpu.handoff.load(Ordering::Relaxed).is_null()
+}
+
+/// Time between looks at dying objects while threads keep the CPU, in nanoseconds.
+const REAPER_INTERVAL_NS: u64 = 1_000_000;
+
+/// Switches to the thread that should run now, halting the CPU until there is one.
+pub(crate) fn run_next(cpu: &Cpu) {
+    cpu.reschedule.store(false, Ordering::Relaxed);
+    let domain = Domain::lock(cpu.number());
+    if cpu.reaper.has_work() && !cpu.reaper_timer.swap(true, Ordering::Relaxed) {
+        cpu.timeouts.program_at(&domain, machine_now() + REAPER_INTERVAL_NS);
+    }
+    let current = cpu.current();
+    let moving = current.and_then(|current| Some((current, current.moving_to.get(&domain)?)));
+    let stays = current.filter(|current| moving.is_none() && current.state.get(&domain) == State::Ready);
+    match choose(&domain, cpu, stays) {
+        Some(next) => {
+            switch(&domain, cpu, current, next);
+            drop(domain);
+            if let Some((thread, target)) = moving {
+                finish_move(thread, target);
+            }
+        }
+        None => {
+            leave_thread(&domain, cpu, current);
+            drop(domain);
+            if let Some((thread, target)) = moving {
+                finish_move(thread, target);
+            }
+            idle::wait_for_thread(cpu);
+        }
+    }
+}
+
+/// Picks the next thread: the current one, unless it waits or a higher priority, or an equal one when its slice is over,
+/// is ready; else the handoff's before the queue's at equal priority. The one that is picked is in no queue any more.
+fn choose(domain: &Domain, cpu: &Cpu, stays: Option<Ref<Thread>>) -> Option<Ref<Thread>> {
+    let handoff = Ref::load(&cpu.handoff);
+    cpu.handoff.store(core::ptr::null_mut(), Ordering::Relaxed);
+    let queued = cpu.run_queue.highest(domain);
+    if let Some(current) = stays {
+        let priority = current.priority();
+        let best = queued.max(handoff.map(|thread| thread.priority()));
+        let rotate = cpu.timeouts.slice_is_over(domain, machine_now_if(domain, cpu));
+        if best.is_none_or(|best| best < priority || (best == priority && !rotate)) {
+            if let Some(thread) = handoff {
+                enqueue(domain, cpu, thread);
+            }
+            return Some(current);
+        }
+        if rotate {
+            cpu.run_queue.push_back(domain, current);
+        } else {
+            cpu.run_queue.push_front(domain, current);
+        }
+    }
+    match handoff {
+        Some(thread) if cpu.run_queue.highest(domain).is_none_or(|best| best <= thread.priority()) => Some(thread),
+        Some(thread) => {
+            cpu.run_queue.push_back(domain, thread);
+            cpu.run_queue.pop(domain)
+        }
+        None => cpu.run_queue.pop(domain),
+    }
+}
+
+/// The time, if a slice is being measured at all.
+fn machine_now_if(domain: &Domain, cpu: &Cpu) -> u64 {
+    if cpu.timeouts.slice_is_over(domain, NEVER - 1) { machine_now() } else { 0 }
+}
+
+fn switch(domain: &Domain, cpu: &Cpu, from: Option<Ref<Thread>>, to: Ref<Thread>) {
+    if from == Some(to) {
+        return;
+    }
+    let now = account_time(from);
+    to.running_since.store(now, Ordering::Relaxed);
+    let other_task = from.is_none_or(|from| from.task() != to.task());
+    let old = from.map_or(core::ptr::null_mut(), |from| from.context());
+    // SAFETY: Both contexts are those of live threads homed here, whose home is locked; neither runs meanwhile.
+    unsafe { machine_switch(old, to.context(), other_task) };
+    cpu.current.store(to.as_ptr(), Ordering::Release);
+    cpu.counters.count(Event::ThreadSwitch);
+    if other_task {
+        let root = to.task().space.root();
+        cpu.tlb.set_loaded(root);
+        machine_activate(root);
+        cpu.counters.count(Event::SpaceSwitch);
+    }
+    let end = if cpu.run_queue.has(domain, to.priority()) { now.saturating_add(to.slice.get(domain)) } else { NEVER };
+    cpu.timeouts.set_slice_end(domain, end);
+}
+
+/// Leaves the current thread without another one to go to.
+fn leave_thread(_domain: &Domain, cpu: &Cpu, from: Option<Ref<Thread>>) {
+    let Some(from) = from else { return };
+    account_time(Some(from));
+    // SAFETY: As in `switch`.
+    unsafe { machine_switch(from.context(), core::ptr::null(), true) };
+    cpu.current.store(core::ptr::null_mut(), Ordering::Release);
+    let root = crate::machine::machine_kernel_root();
+    cpu.tlb.set_loaded(root);
+    machine_activate(root);
+}
+
+fn account_time(from: Option<Ref<Thread>>) -> u64 {
+    let now = machine_now();
+    if let Some(from) = from {
+        let used = now.saturating_sub(from.running_since.load(Ordering::Relaxed));
+        from.cpu_time.store(from.cpu_time.load(Ordering::Relaxed) + used, Ordering::Relaxed);
+    }
+    now
+}
+
+/// The timer fired: deadlines, slices, dying objects.
+pub(crate) fn tick(cpu: &Cpu) {
+    let now = machine_now();
+    cpu.timeouts.fired(&Domain::lock(cpu.number()));
+    loop {
+        let expired = cpu.timeouts.take_expired(&Domain::lock(cpu.number()), now);
+        match expired {
+            Some(crate::timeout::Owner::Thread(thread)) => crate::ipc::expire(thread),
+            Some(crate::timeout::Owner::Irq(irq)) => crate::objects::Irq::trigger(irq),
+            None => break,
+        }
+    }
+    cpu.reaper_timer.store(false, Ordering::Relaxed);
+    if cpu.reaper.has_work() {
+        crate::reaper::work(crate::reaper::BUDGET);
+    }
+    let domain = Domain::lock(cpu.number());
+    cpu.timeouts.program(&domain);
+    cpu.reschedule.store(true, Ordering::Relaxed);
+}
+
+/// Ends the current thread's slice.
+pub(crate) fn yield_slice(cpu: &Cpu, thread: Ref<Thread>) {
+    let domain = Domain::lock(cpu.number());
+    if cpu.run_queue.has(&domain, thread.priority()) {
+        cpu.timeouts.set_slice_end(&domain, 1);
+        cpu.reschedule.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Gives a thread that never ran its first registers and makes it ready on a CPU.
+pub(crate) fn begin(thread: Ref<Thread>, cpu: u32, start: impl FnOnce(&Domain)) -> Result<(), l4::Error> {
+    let domain = Domain::lock_pair(crate::machine::machine_cpu(), cpu);
+    // A thread that never ran is in no queue, so nobody else looks at its state or home but who starts or ends it.
+    let domain = if domain.holds(thread.home()) {
+        domain
+    } else {
+        drop(domain);
+        Domain::lock_pair(thread.home(), cpu)
+    };
+    if thread.state.get(&domain) != State::New || thread.header.is_dead() {
+        return Err(l4::Error::Busy);
+    }
+    thread.set_home(&domain, cpu);
+    start(&domain);
+    if domain.holds(crate::machine::machine_cpu()) {
+        wake(&domain, thread);
+    } else {
+        thread.state.set(&domain, State::Ready);
+        enqueue(&domain, cpu::get(cpu), thread);
+        preempt(cpu::get(cpu), thread.priority());
+    }
+    Ok(())
+}
+
+/// Changes priority and slice, and moves the thread to another CPU: at once, or as soon as it does not run.
+pub(crate) fn place(thread: Ref<Thread>, target: u32, priority: u8, slice_ns: u64) {
+    let domain = Domain::lock_with(thread);
+    let home = cpu::get(thread.home());
+    thread.slice.set(&domain, slice_ns);
+    let running = home.current() == Some(thread);
+    let queued = !running && thread.state.get(&domain) == State::Ready;
+    if queued {
+        remove(&domain, home, thread);
+    }
+    thread.set_priority(&domain, priority);
+    if queued {
+        home.run_queue.push_back(&domain, thread);
+    }
+    if home.number() == target {
+        thread.moving_to.set(&domain, None);
+        drop(domain);
+        home.reschedule.store(true, Ordering::Release);
+    } else {
+        thread.moving_to.set(&domain, Some(target));
+        drop(domain);
+        if !running {
+            finish_move(thread, target);
+            return;
+        }
+        home.reschedule.store(true, Ordering::Release);
+    }
+    if !core::ptr::eq(home, Cpu::this()) {
+        machine_poke(home.number());
+    }
+}
+
+/// Moves a thread that does not run to another CPU.
+fn finish_move(thread: Ref<Thread>, target: u32) {
+    loop {
+        let old = thread.home();
+        let domain = Domain::lock_pair(old, target);
+        if thread.home() != old {
+            continue;
+        }
+        let (from, to) = (cpu::get(old), cpu::get(target));
+        if thread.moving_to.get(&domain) != Some(target) || from.current() == Some(thread) {
+            // Someone changed his mind, or it runs again: then it is moved when it stops.
+            return;
+        }
+        thread.moving_to.set(&domain, None);
+        // It was taken off the CPU while ready, and then it is in no queue; or it waits; or it is queued.
+        let ready = thread.state.get(&domain) == State::Ready;
+        if ready && is_queued(&domain, from, thread) {
+            remove(&domain, from, thread);
+        }
+        crate::objects::move_timers(&domain, thread, from, to);
+        thread.set_home(&domain, target);
+        if ready {
+            enqueue(&domain, to, thread);
+            preempt(to, thread.priority());
+        }
+        return;
+    }
+}
+
+/// Tells whether a ready thread is in its CPU's queue or to be handed to.
+fn is_queued(domain: &Domain, home: &Cpu, thread: Ref<Thread>) -> bool {
+    home.handoff.load(Ordering::Relaxed) == thread.as_ptr()
+        || thread.previous.get(domain).is_some()
+        || home.run_queue.is_first(domain, thread)
+}
