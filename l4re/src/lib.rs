@@ -4,6 +4,7 @@
 //! - [`slots`] and [`memory`]: capability slots and views of dataspaces that clean up after themselves.
 //! - [`clock`], [`console`], [`thread`], [`sync`]: time, output, threads, locks.
 //! - [`server`] and [`Channel`]: the two ends of a gate.
+//! - [`faas`]: sessions with the manager, for clients of functions.
 //! - [`logging`]: the `log` facade over the task's log.
 //! - [`entry!`], [`exit`] and [`heap`]: start-up and end of a native program (no C library below it), and its heap.
 //!
@@ -18,6 +19,7 @@ pub mod channel;
 pub mod clock;
 pub mod console;
 pub mod env;
+pub mod faas;
 pub mod heap;
 pub mod logging;
 pub mod memory;

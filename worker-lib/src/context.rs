@@ -12,8 +12,7 @@ use interfaces::faas::{
 use l4::CapIndex;
 use l4_rpc::{CallError, REPLY_BYTES};
 use l4re::Channel;
-
-use crate::memory::Mapped;
+use l4re::faas::Mapped;
 
 /// Why a nested invocation has no reply: [`CallError::Server`] tells what happened to the function that was called,
 /// [`CallError::Protocol`] that the call itself failed. It is an ordinary value: the calling function can go on.

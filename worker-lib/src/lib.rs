@@ -35,7 +35,6 @@ mod error;
 mod inline;
 pub mod logging;
 mod machine;
-mod memory;
 mod message;
 mod request;
 mod response;

@@ -4,10 +4,10 @@ use interfaces::faas::{Block, WorkerTimes};
 use l4::object::{Dataspace, Task};
 use l4::{CapIndex, Error, Tag, Utcb, utcb};
 use l4_rpc::{Arrival, Cap, MAX_CAPS, Transport, client};
+use l4re::faas::seal_copy;
 use l4re::{OwnedCap, clock};
 
 use crate::body::Body;
-use crate::memory::seal_copy;
 
 /// Where the memory of a long request arrives: a slot that the start-up convention leaves unused, so that receiving
 /// needs no slot allocator.
