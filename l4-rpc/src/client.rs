@@ -6,7 +6,7 @@ use l4::object::Task;
 use l4::{CapIndex, Error, IpcError, Selector, Tag, Utcb, syscall, utcb};
 use serde::de::DeserializeOwned;
 
-use crate::server::{OK, SERVER_ERROR, from_postcard};
+use crate::server::{OK, SERVER_ERROR, from_postcard, received_slot};
 use crate::{MAX_CAPS, Source};
 
 /// What carries a request to a server and brings back the answer.
@@ -164,8 +164,8 @@ impl<E> From<Error> for CallError<E> {
 pub struct Answer<'u> {
     utcb: &'u Utcb,
     next: usize,
-    words: usize,
-    slots: &'u [CapIndex],
+    tag: Tag,
+    next_cap: usize,
 }
 
 impl Answer<'_> {
@@ -196,18 +196,15 @@ impl Answer<'_> {
 
     #[inline(always)]
     fn finish(&self) -> Result<(), Error> {
-        if self.next == self.words && self.slots.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::Invalid)
-        }
+        let is_read = self.next == self.tag.words() && self.next_cap == self.tag.items();
+        if is_read { Ok(()) } else { Err(Error::Invalid) }
     }
 }
 
 impl Source for Answer<'_> {
     #[inline(always)]
     fn word(&mut self) -> Result<u64, Error> {
-        if self.next >= self.words {
+        if self.next >= self.tag.words() {
             return Err(Error::MessageTooShort);
         }
         let word = self.utcb.word(self.next);
@@ -217,7 +214,7 @@ impl Source for Answer<'_> {
 
     #[inline]
     fn copy_bytes(&mut self, into: &mut [u8]) -> Result<(), Error> {
-        if into.len() > (self.words - self.next) * 8 {
+        if into.len() > (self.tag.words() - self.next) * 8 {
             return Err(Error::MessageTooShort);
         }
         let (chunks, rest) = into.as_chunks_mut::<8>();
@@ -235,9 +232,12 @@ impl Source for Answer<'_> {
 
     #[inline]
     fn slot(&mut self) -> Result<CapIndex, Error> {
-        let (slot, rest) = self.slots.split_first().ok_or(Error::MissingArgument)?;
-        self.slots = rest;
-        Ok(*slot)
+        if self.next_cap >= self.tag.items() {
+            return Err(Error::MissingArgument);
+        }
+        let slot = received_slot(self.utcb, self.tag, self.next_cap);
+        self.next_cap += 1;
+        slot.ok_or(Error::MissingArgument)
     }
 }
 
@@ -257,8 +257,8 @@ pub fn exchange<T: Transport, R, E: DeserializeOwned>(
     let mut answer = Answer {
         utcb: transport.utcb(),
         next: 0,
-        words: arrival.tag.words(),
-        slots: arrival.used_slots(),
+        tag: arrival.tag,
+        next_cap: 0,
     };
     let result = match arrival.tag.label() {
         OK => decode(&mut answer).and_then(|value| answer.finish().map(|()| value)),
@@ -279,8 +279,8 @@ fn failure<T: Transport, E: DeserializeOwned>(
     let mut answer = Answer {
         utcb: transport.utcb(),
         next: 0,
-        words: arrival.tag.words(),
-        slots: &[],
+        tag: arrival.tag,
+        next_cap: 0,
     };
     let error = match arrival.tag.label() {
         SERVER_ERROR => match answer.payload() {

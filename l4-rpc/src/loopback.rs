@@ -49,7 +49,8 @@ impl<S, D> core::fmt::Debug for Loopback<S, D> {
     }
 }
 
-/// Copies a message and returns the slots that its items name.
+/// Copies a message, items included, and returns the slots that they name. An item of an empty slot is void, as with the
+/// kernel; here slot [`CapIndex::NONE`] is the empty one.
 fn transfer(from: &Utcb, to: &Utcb, tag: Tag) -> [CapIndex; MAX_CAPS] {
     for index in 0..tag.words() {
         to.set_word(index, from.word(index));
@@ -57,9 +58,11 @@ fn transfer(from: &Utcb, to: &Utcb, tag: Tag) -> [CapIndex; MAX_CAPS] {
     let mut slots = [CapIndex::NONE; MAX_CAPS];
     for (index, slot) in slots.iter_mut().enumerate().take(tag.items()) {
         let at = tag.words() + 2 * index;
-        if let Some(item) = SendItem::parse([from.word(at), from.word(at + 1)]) {
-            *slot = item.cap;
-        }
+        let item = SendItem::parse([from.word(at), from.word(at + 1)]);
+        let words = item.map_or([0; 2], SendItem::words);
+        to.set_word(at, words[0]);
+        to.set_word(at + 1, words[1]);
+        *slot = item.map_or(CapIndex::NONE, |item| item.cap);
     }
     slots
 }

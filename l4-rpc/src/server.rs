@@ -2,6 +2,7 @@
 
 use core::cell::Cell;
 
+use l4::cap::SendItem;
 use l4::syscall::Received;
 use l4::{CapIndex, Error, Rights, Tag, Utcb, utcb};
 use serde::{Deserialize, Serialize};
@@ -77,7 +78,7 @@ impl Incoming {
         }
     }
 
-    /// Copies the message just received. `slots` are those that were offered for its capabilities, in that order.
+    /// Copies the message just received. `slots` are those that were offered for its capabilities.
     #[inline]
     pub fn load(&mut self, utcb: &Utcb, received: Received, slots: &[CapIndex]) {
         self.tag = received.tag;
@@ -89,9 +90,11 @@ impl Incoming {
         for (index, word) in words.iter_mut().take(received.tag.words()).enumerate() {
             *word = utcb.word(index).to_le_bytes();
         }
-        self.slot_count = received.tag.items().min(slots.len()).min(MAX_CAPS);
-        for (slot, offered) in self.slots.iter_mut().zip(slots) {
-            *slot = *offered;
+        self.slot_count = received.tag.items().min(MAX_CAPS);
+        for (index, slot) in self.slots.iter_mut().take(self.slot_count).enumerate() {
+            *slot = received_slot(utcb, received.tag, index)
+                .filter(|slot| slots.contains(slot))
+                .unwrap_or(CapIndex::NONE);
         }
         self.caps_taken.set(false);
     }
@@ -127,7 +130,8 @@ impl Incoming {
             .ok_or(Error::MessageTooShort)
     }
 
-    /// The slots in which capabilities arrived.
+    /// The slots in which capabilities arrived, in the order of the message; [`CapIndex::NONE`] where the sender's slot
+    /// was empty.
     #[inline]
     pub fn slots(&self) -> &[CapIndex] {
         &self.slots[..self.slot_count]
@@ -236,8 +240,23 @@ impl Source for Arguments<'_> {
     fn slot(&mut self) -> Result<CapIndex, Error> {
         let (slot, rest) = self.slots.split_first().ok_or(Error::MissingArgument)?;
         self.slots = rest;
-        Ok(*slot)
+        if *slot == CapIndex::NONE {
+            Err(Error::MissingArgument)
+        } else {
+            Ok(*slot)
+        }
     }
+}
+
+/// Where capability number `index` of a received message is: the kernel replaced the sender's item by one that names the
+/// receiver's slot, or by a void one if there was no capability.
+#[inline]
+pub(crate) fn received_slot(utcb: &Utcb, tag: Tag, index: usize) -> Option<CapIndex> {
+    let at = tag.words() + 2 * index;
+    if at + 1 >= utcb::MESSAGE_WORDS {
+        return None;
+    }
+    SendItem::parse([utcb.word(at), utcb.word(at + 1)]).map(|item| item.cap)
 }
 
 /// Encodes an answer: the result by `encode`, or the service's error. An answer that does not fit becomes

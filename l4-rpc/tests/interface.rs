@@ -1,5 +1,6 @@
 //! A service with operations of every sort, called through a loopback.
 
+use l4::cap::SendItem;
 use l4::object::{Dataspace, Irq};
 use l4::syscall::Received;
 use l4::{CapIndex, Error, IpcError, NEVER, Rights, Tag, Utcb};
@@ -290,10 +291,19 @@ fn the_table_says_what_was_declared() {
     );
 }
 
+/// Writes received items, as the kernel does.
+fn write_items(utcb: &Utcb, mut at: usize, slots: &[CapIndex]) {
+    for slot in slots {
+        utcb.write(at, &SendItem::map(*slot, Rights::CLIENT).words());
+        at += 2;
+    }
+}
+
 /// Sends words that no client would send; gives the label of the answer and whether capabilities were taken.
 fn send_raw(label: i64, words: &[u64], slots: &[CapIndex]) -> (Option<i64>, bool) {
     let utcb = Utcb::new();
     utcb.write(0, words);
+    write_items(&utcb, words.len(), slots);
     let mut incoming = Incoming::new();
     incoming.load(
         &utcb,
@@ -367,6 +377,38 @@ fn malformed_requests_get_an_error() {
 }
 
 #[test]
+fn an_empty_slot_is_no_capability() {
+    let gate = sample();
+    let client = SampleClient::new(&gate);
+    let missing = CallError::Protocol(Error::MissingArgument);
+    let none = Cap::new(CapIndex::NONE);
+    assert_eq!(
+        client.exchange(none, 1, Some(cap(9))),
+        Err(missing),
+        "before one that is there"
+    );
+    assert_eq!(
+        client.length("", &[], Some(Cap::new(CapIndex::NONE))),
+        Err(CallError::Protocol(Error::MissingArgument))
+    );
+    // A slot that was not offered is as good as none.
+    let utcb = Utcb::new();
+    utcb.write(0, &[4, 0, 0, 1]);
+    write_items(&utcb, 4, &[CapIndex(41)]);
+    let mut incoming = Incoming::new();
+    incoming.load(
+        &utcb,
+        Received {
+            tag: Tag::new(0x7777, 4, 1),
+            label: 3,
+        },
+        &[CapIndex(40)],
+    );
+    let reply = SampleInterface::dispatch(&mut Server::default(), &incoming, &utcb);
+    assert_eq!(reply, Reply::error(Error::MissingArgument));
+}
+
+#[test]
 fn postcard_payloads_are_read_to_their_last_byte() {
     // describe("a", [], 5): 01 61 00 05.
     assert_eq!(send_raw(0x7777, &[1, 4, 0x0500_6101], &[]).0, Some(0));
@@ -404,6 +446,11 @@ impl Transport for Parrot {
 
     fn call(&self, _: Tag, caps: usize, _: u64) -> Result<l4_rpc::Arrival, Error> {
         self.client.write(0, &self.words);
+        write_items(
+            &self.client,
+            self.words.len(),
+            &[CapIndex(50); 4][..self.slots.min(caps)],
+        );
         let tag = Tag::new(self.label, self.words.len(), self.slots.min(caps));
         Ok(l4_rpc::Arrival {
             tag,
