@@ -202,7 +202,7 @@ impl Session<'_> {
     /// Time from QEMU's start to the first line of a user program, Aerie's over Linux's, taken alternately.
     fn boot_ratio(&self, image: &Path, peer: &Peer) -> Result<f64, Error> {
         let is_aerie = |line: &str| {
-            ["moe", "BENCH START", "TAP TEST START"]
+            ["MOE", "BENCH START", "TAP TEST START"]
                 .iter()
                 .any(|mark| line.trim_start().starts_with(mark))
         };
