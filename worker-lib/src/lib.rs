@@ -44,6 +44,8 @@ pub mod runtime;
 pub use context::{Context, Environment, InvokeError, Reply};
 pub use error::Error;
 pub use interfaces::faas::{FaasError, FaultKind, FunctionInfo, InvokeOptions};
+/// Why a call has no result: what happened to the function, or to the call.
+pub use l4_rpc::CallError;
 pub use l4re::exit;
 pub use request::Request;
 pub use response::Response;

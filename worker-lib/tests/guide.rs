@@ -1,0 +1,128 @@
+//! `docs/writing-functions.md` is true: the folder that it describes, somewhere else, builds with plain cargo and is a program
+//! that the loader takes.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs, process};
+
+/// A folder that is removed in the end.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What cannot be removed lies in the system's folder for temporary files.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the package lies in the project's folder")
+}
+
+/// The guide's files: a line with nothing but a name in backquotes, and the block that follows.
+fn files(guide: &str) -> Vec<(&str, String)> {
+    let mut found = Vec::new();
+    let mut lines = guide.lines().map(str::trim_end);
+    while let Some(line) = lines.next() {
+        let name = line
+            .trim()
+            .strip_prefix('`')
+            .and_then(|rest| rest.strip_suffix('`'));
+        let Some(name) = name.filter(|name| !name.contains(['`', ' '])) else {
+            continue;
+        };
+        let mut block = lines.by_ref().skip_while(|line| line.is_empty());
+        let Some(fence) = block.next().filter(|line| line.trim().starts_with("```")) else {
+            continue;
+        };
+        let indent = fence.len() - fence.trim_start().len();
+        let content: Vec<&str> = block
+            .take_while(|line| line.trim() != "```")
+            .map(|line| line.get(indent..).unwrap_or_default())
+            .collect();
+        found.push((name, content.join("\n") + "\n"));
+    }
+    found
+}
+
+/// Writes the guide's files to a folder outside of the project, which `Cargo.toml` is told the way to.
+fn write_folder(guide: &str) -> Result<Folder, Box<dyn Error>> {
+    let folder = Folder(env::temp_dir().join(format!("writing-functions-{}", process::id())));
+    fs::create_dir_all(folder.0.join("src"))?;
+    for (name, content) in files(guide) {
+        let content = content.replace("../aerie", &project().to_string_lossy());
+        fs::write(folder.0.join(name), content)?;
+    }
+    // The versions that the project uses are on this machine already.
+    fs::copy(project().join("Cargo.lock"), folder.0.join("Cargo.lock"))?;
+    Ok(folder)
+}
+
+#[test]
+fn the_guide_names_all_files_of_a_function() -> Result<(), Box<dyn Error>> {
+    let guide = fs::read_to_string(project().join("docs/writing-functions.md"))?;
+    let names: Vec<&str> = files(&guide).iter().map(|(name, _)| *name).collect();
+    assert_eq!(
+        names,
+        [
+            "Cargo.toml",
+            "build.rs",
+            "src/main.rs",
+            "function.toml",
+            "my.list"
+        ]
+    );
+    Ok(())
+}
+
+#[test]
+fn a_function_elsewhere_builds_with_plain_cargo() -> Result<(), Box<dyn Error>> {
+    let guide = fs::read_to_string(project().join("docs/writing-functions.md"))?;
+    let folder = write_folder(&guide)?;
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars_os() {
+        // What cargo told this test must not reach the cargo that a user would start.
+        let is_for_tests = name.to_string_lossy().starts_with("CARGO") && name != "CARGO_HOME";
+        if is_for_tests || name == "RUSTFLAGS" {
+            cargo.env_remove(name);
+        }
+    }
+    let target = folder.0.join("target");
+    let output = cargo
+        .args(["build", "--release", "--offline", "--target-dir"])
+        .arg(&target)
+        .current_dir(&folder.0)
+        .output()?;
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    check_program(&fs::read(target.join("release/shout"))?);
+    Ok(())
+}
+
+/// A static program at fixed addresses: what the loader starts, and no interpreter that would have to be there.
+fn check_program(elf: &[u8]) {
+    const EXECUTABLE: u16 = 2;
+    const LOAD: u32 = 1;
+    const INTERPRETER: u32 = 3;
+    let half = |at: usize| u16::from_le_bytes([elf[at], elf[at + 1]]);
+    assert_eq!((&elf[..4], half(16)), (b"\x7fELF".as_slice(), EXECUTABLE));
+    let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| elf[at + i]));
+    let headers = word(32) as usize;
+    let segments: Vec<(u32, u64)> = (0..usize::from(half(56)))
+        .map(|number| headers + number * usize::from(half(54)))
+        .map(|at| (u32::from(half(at)) | u32::from(half(at + 2)) << 16, word(at + 16)))
+        .collect();
+    assert!(segments.iter().all(|(kind, _)| *kind != INTERPRETER));
+    let lowest = segments
+        .iter()
+        .filter(|(kind, _)| *kind == LOAD)
+        .map(|(_, address)| *address)
+        .min();
+    assert_eq!(lowest, Some(0x20_0000));
+}
