@@ -96,6 +96,9 @@ fn formats_have_names() {
 }
 
 proptest! {
+    // Long texts of any character are slow to generate.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn json_is_always_valid(message in "(.|\n|[\u{0}-\u{9f}]|\"|\\\\){0,1200}") {
         let line = formatted(Format::Json, format_args!("{message}"));
