@@ -21,7 +21,10 @@ std::thread_local! {
 /// Called before each store.
 pub(super) fn record(entry: &AtomicU64, value: u64) {
     if let Some(mut observer) = OBSERVER.take() {
-        observer(Update { entry: core::ptr::from_ref(entry) as u64, value });
+        observer(Update {
+            entry: core::ptr::from_ref(entry) as u64,
+            value,
+        });
         OBSERVER.set(Some(observer));
     }
 }

@@ -3,7 +3,6 @@
 mod dataspaces;
 mod faults;
 mod frames;
-mod model;
 mod quota;
 mod regions;
 mod tables;

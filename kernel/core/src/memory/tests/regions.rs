@@ -38,7 +38,12 @@ fn free_range(model: &BTreeMap<u64, u64>, start: u64, end: u64) -> bool {
 
 fn node_at(space: &AddressSpace, start: u64, end: u64) -> Node {
     let range = UserRange::new(start * PAGE_SIZE, (end - start) * PAGE_SIZE).unwrap();
-    let plan = Plan { range, kind: Kind::Reserved, access: Access::empty(), dataspace: None };
+    let plan = Plan {
+        range,
+        kind: Kind::Reserved,
+        access: Access::empty(),
+        dataspace: None,
+    };
     Regions::allocate(&space.account, space, &plan).unwrap()
 }
 
@@ -76,8 +81,14 @@ fn check(regions: &mut Regions, model: &mut BTreeMap<u64, u64>, space: &AddressS
             }
         }
         Step::Find(page) => {
-            let at_or_behind = model.iter().map(|(from, to)| (*from, *to)).find(|(_, to)| *to > page);
-            let before = model.iter().map(|(from, to)| (*from, *to)).rfind(|(from, _)| *from < page);
+            let at_or_behind = model
+                .iter()
+                .map(|(from, to)| (*from, *to))
+                .find(|(_, to)| *to > page);
+            let before = model
+                .iter()
+                .map(|(from, to)| (*from, *to))
+                .rfind(|(from, _)| *from < page);
             assert_eq!(bounds(regions.at_or_behind(page * PAGE_SIZE)), at_or_behind);
             assert_eq!(bounds(regions.before(page * PAGE_SIZE)), before);
             let holds = at_or_behind.filter(|(from, _)| *from <= page);
@@ -126,13 +137,39 @@ fn sixty_thousand_regions() {
         assert_eq!(attached, Ok(start));
         starts.push(start);
     }
-    let two = space.attach(USER_START, 2 * PAGE_SIZE, Access::READ, Backing::Reserved, None, true);
-    assert_eq!(two, Ok(USER_START + (2 * 60_000 - 1) * PAGE_SIZE), "the first gap of two pages is at the end");
-    let one = space.attach(USER_START, PAGE_SIZE, Access::READ_WRITE, Backing::Anonymous, None, true);
+    let two = space.attach(
+        USER_START,
+        2 * PAGE_SIZE,
+        Access::READ,
+        Backing::Reserved,
+        None,
+        true,
+    );
+    assert_eq!(
+        two,
+        Ok(USER_START + (2 * 60_000 - 1) * PAGE_SIZE),
+        "the first gap of two pages is at the end"
+    );
+    let one = space.attach(
+        USER_START,
+        PAGE_SIZE,
+        Access::READ_WRITE,
+        Backing::Anonymous,
+        None,
+        true,
+    );
     assert_eq!(one, Ok(USER_START + PAGE_SIZE));
-    assert!(starts.iter().all(|start| space.find(*start).is_some_and(|region| region.start == *start)));
+    assert!(
+        starts
+            .iter()
+            .all(|start| space.find(*start).is_some_and(|region| region.start == *start))
+    );
     // Half a page at most for a node and its share of the arena.
-    assert!(account.used() < 60_000 * 256, "regions are small: {}", account.used());
+    assert!(
+        account.used() < 60_000 * 256,
+        "regions are small: {}",
+        account.used()
+    );
     destroy(space);
     world.close(&[account]);
 }
@@ -142,7 +179,8 @@ fn search_finds_the_last_page_and_no_more() {
     let world = World::new();
     let account = world.account(100);
     let space = space(account).unwrap();
-    let attach = |start, size, search| space.attach(start, size, Access::READ, Backing::Reserved, None, search);
+    let attach =
+        |start, size, search| space.attach(start, size, Access::READ, Backing::Reserved, None, search);
     let all = USER_END - USER_START;
     assert_eq!(attach(USER_START, all - PAGE_SIZE, true), Ok(USER_START));
     assert_eq!(attach(USER_START, 2 * PAGE_SIZE, true), Err(Error::NoSpace));

@@ -23,7 +23,10 @@ impl World {
     pub(super) fn new() -> World {
         let guard = fake::lock();
         settle();
-        World { _guard: guard, free: frame::free_count() }
+        World {
+            _guard: guard,
+            free: frame::free_count(),
+        }
     }
 
     /// A root account with a limit in pages.
@@ -93,12 +96,18 @@ pub(super) fn seal(dataspace: &Dataspace) {
 pub(super) fn copy_in(to: &Dataspace, offset: u64, from: &Dataspace, source: u64, size: u64) {
     let mut done = 0;
     while done < size {
-        done += to.copy_in(offset + done, from, source + done, size - done).unwrap();
+        done += to
+            .copy_in(offset + done, from, source + done, size - done)
+            .unwrap();
     }
 }
 
 /// What a call that returns the bytes it dealt with does when it is repeated until all is done.
-pub(super) fn whole(start: u64, size: u64, step: impl Fn(u64, u64) -> Result<u64, l4::Error>) -> Result<(), l4::Error> {
+pub(super) fn whole(
+    start: u64,
+    size: u64,
+    step: impl Fn(u64, u64) -> Result<u64, l4::Error>,
+) -> Result<(), l4::Error> {
     let mut done = 0;
     while done < size {
         let more = step(start + done, size - done)?;
@@ -128,7 +137,11 @@ pub(super) struct Translation {
 
 /// Walks the tables as the Intel SDM describes it. `None` if user mode may not use the page at all.
 pub(super) fn translate(root: PhysAddr, address: u64) -> Option<Translation> {
-    let mut result = Translation { frame: root, write: true, execute: true };
+    let mut result = Translation {
+        frame: root,
+        write: true,
+        execute: true,
+    };
     for level in (0..4).rev() {
         let index = address >> (12 + 9 * level) & 511;
         let entry = word(result.frame, index * 8);
@@ -180,7 +193,8 @@ impl Processor {
             }
             let cached = self.cache.borrow().get(&page).copied();
             let found = cached.filter(|cached| Self::usable(*cached, access));
-            let found = found.or_else(|| translate(self.space.root(), page).filter(|new| Self::usable(*new, access)));
+            let found =
+                found.or_else(|| translate(self.space.root(), page).filter(|new| Self::usable(*new, access)));
             if let Some(translation) = found {
                 self.cache.borrow_mut().insert(page, translation);
                 return Ok(translation.frame);
@@ -189,11 +203,13 @@ impl Processor {
             self.cache.borrow_mut().remove(&page);
             self.faults.set(self.faults.get() + 1);
             let present = u64::from(translate(self.space.root(), page).is_some());
-            let code = present | 4 | match access {
-                Access::WRITE => 2,
-                Access::EXECUTE => 16,
-                _ => 0,
-            };
+            let code = present
+                | 4
+                | match access {
+                    Access::WRITE => 2,
+                    Access::EXECUTE => 16,
+                    _ => 0,
+                };
             match self.space.resolve_fault(address, code) {
                 FaultOutcome::Resolved => {}
                 other => return Err(other),
@@ -203,16 +219,21 @@ impl Processor {
     }
 
     pub(super) fn read(&self, address: u64) -> Result<u64, FaultOutcome> {
-        self.access(address, Access::READ).map(|frame| word(frame, address % PAGE_SIZE))
+        self.access(address, Access::READ)
+            .map(|frame| word(frame, address % PAGE_SIZE))
     }
 
     pub(super) fn write(&self, address: u64, value: u64) -> Result<(), FaultOutcome> {
-        self.access(address, Access::WRITE).map(|frame| set_word(frame, address % PAGE_SIZE, value))
+        self.access(address, Access::WRITE)
+            .map(|frame| set_word(frame, address % PAGE_SIZE, value))
     }
 }
 
 /// Attaches anonymous memory at a fixed place.
 pub(super) fn anonymous(space: &AddressSpace, start: u64, pages: u64) {
     let size = pages * PAGE_SIZE;
-    assert_eq!(space.attach(start, size, Access::READ_WRITE, Backing::Anonymous, None, false), Ok(start));
+    assert_eq!(
+        space.attach(start, size, Access::READ_WRITE, Backing::Anonymous, None, false),
+        Ok(start)
+    );
 }

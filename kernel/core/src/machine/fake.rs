@@ -1,0 +1,184 @@
+//! A machine made of ordinary memory, for tests on the host.
+//!
+//! All of it is shared by the tests of this process, so a test that uses it holds [`lock`] and is then the machine's
+//! CPU 0. Other CPUs count as halted; a test may be another CPU in threads of its own ([`set_cpu`]).
+#![expect(
+    clippy::missing_safety_doc,
+    reason = "the functions are described where they are declared"
+)]
+
+use crate::context::{Context, MemoryRange};
+use crate::cpu;
+use crate::memory::{PhysAddr, frame};
+use core::cell::Cell;
+use core::sync::atomic::{AtomicU64, Ordering};
+use l4::PAGE_SIZE;
+use std::alloc::{Layout, alloc_zeroed};
+use std::sync::{Mutex, MutexGuard, Once, OnceLock, PoisonError};
+
+/// Bytes of physical memory.
+const MEMORY: u64 = 256 << 20;
+/// What a boot loader would have left to the kernel.
+const USABLE: MemoryRange = MemoryRange {
+    start: 1 << 20,
+    end: MEMORY,
+    usable: true,
+};
+const KERNEL_ROOT: PhysAddr = PhysAddr(PAGE_SIZE);
+const CPUS: u32 = 8;
+
+static LOCK: Mutex<()> = Mutex::new(());
+static FLUSHES: AtomicU64 = AtomicU64::new(0);
+static NOW: AtomicU64 = AtomicU64::new(0);
+static RANDOM: AtomicU64 = AtomicU64::new(0);
+
+std::thread_local! {
+    static CPU: Cell<u32> = const { Cell::new(0) };
+}
+
+/// The right to use the machine.
+pub struct Guard {
+    _guard: MutexGuard<'static, ()>,
+}
+
+/// Waits for the machine and boots it when it is used for the first time.
+pub fn lock() -> Guard {
+    static BOOT: Once = Once::new();
+    // A test that failed leaves frames in use, which does no harm to the others.
+    let guard = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
+    CPU.set(0);
+    BOOT.call_once(|| {
+        cpu::initialise();
+        cpu::all().skip(1).for_each(|cpu| cpu.epoch.set_halted(true));
+        frame::initialise(&[USABLE]);
+    });
+    Guard { _guard: guard }
+}
+
+/// Makes this thread another CPU.
+pub fn set_cpu(cpu: u32) {
+    assert!(cpu < CPUS);
+    CPU.set(cpu);
+}
+
+/// How often translations were flushed.
+pub fn flushes() -> u64 {
+    FLUSHES.load(Ordering::SeqCst)
+}
+
+/// Sets the clock.
+pub fn set_now(now: u64) {
+    NOW.store(now, Ordering::SeqCst);
+}
+
+/// Fills a frame with a byte.
+pub fn fill(frame: PhysAddr, byte: u8) {
+    assert!(frame.0.is_multiple_of(PAGE_SIZE) && frame.0 < MEMORY);
+    // SAFETY: The frame lies in the machine's memory, to which only raw pointers and atomics exist.
+    unsafe { core::ptr::write_bytes(pointer(frame), byte, PAGE_SIZE as usize) }
+}
+
+fn pointer(address: PhysAddr) -> *mut u8 {
+    (machine_direct_map() + address.0) as *mut u8
+}
+
+#[unsafe(no_mangle)]
+fn machine_now() -> u64 {
+    NOW.load(Ordering::SeqCst)
+}
+
+#[unsafe(no_mangle)]
+fn machine_set_timer(_deadline_ns: u64) {}
+
+#[unsafe(no_mangle)]
+fn machine_poke(_cpu: u32) {}
+
+#[unsafe(no_mangle)]
+fn machine_wait_for_interrupt() {}
+
+#[unsafe(no_mangle)]
+fn machine_take_interrupts() -> u32 {
+    0
+}
+
+#[unsafe(no_mangle)]
+fn machine_take_device() -> u32 {
+    u32::MAX
+}
+
+#[unsafe(no_mangle)]
+fn machine_allow_interrupts() {}
+
+#[unsafe(no_mangle)]
+fn machine_activate(_root: PhysAddr) {}
+
+#[unsafe(no_mangle)]
+fn machine_kernel_root() -> PhysAddr {
+    KERNEL_ROOT
+}
+
+#[unsafe(no_mangle)]
+fn machine_flush_page(_address: u64) {
+    FLUSHES.fetch_add(1, Ordering::SeqCst);
+}
+
+#[unsafe(no_mangle)]
+fn machine_flush_all() {
+    FLUSHES.fetch_add(1, Ordering::SeqCst);
+}
+
+#[unsafe(no_mangle)]
+fn machine_direct_map() -> u64 {
+    static BASE: OnceLock<u64> = OnceLock::new();
+    *BASE.get_or_init(|| {
+        let layout = Layout::from_size_align(MEMORY as usize, PAGE_SIZE as usize).unwrap();
+        // SAFETY: The size is not 0. The memory is never given back.
+        unsafe { alloc_zeroed(layout) as u64 }
+    })
+}
+
+#[unsafe(no_mangle)]
+fn machine_cpu() -> u32 {
+    CPU.get()
+}
+
+#[unsafe(no_mangle)]
+fn machine_cpu_count() -> u32 {
+    CPUS
+}
+
+#[unsafe(no_mangle)]
+fn machine_console_write(bytes: &[u8]) {
+    std::print!("{}", std::string::String::from_utf8_lossy(bytes));
+}
+
+#[unsafe(no_mangle)]
+fn machine_power_off(success: bool) -> ! {
+    panic!("powered off, success: {success}");
+}
+
+#[unsafe(no_mangle)]
+fn machine_random() -> u64 {
+    RANDOM.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::SeqCst)
+}
+
+#[unsafe(no_mangle)]
+fn machine_unmask_device(_line: u32, _level: bool) {}
+
+#[unsafe(no_mangle)]
+fn machine_mask_device(_line: u32) {}
+
+#[unsafe(no_mangle)]
+unsafe fn machine_zero_page(frame: PhysAddr) {
+    fill(frame, 0);
+}
+
+#[unsafe(no_mangle)]
+unsafe fn machine_copy_page(to: PhysAddr, from: PhysAddr) {
+    assert!(to.0.max(from.0) < MEMORY && to != from);
+    // SAFETY: Both frames lie in the machine's memory, to which only raw pointers and atomics exist.
+    unsafe { core::ptr::copy_nonoverlapping(pointer(from), pointer(to), PAGE_SIZE as usize) }
+}
+
+#[unsafe(no_mangle)]
+unsafe fn machine_switch(_from: *mut Context, _to: *const Context, _other_task: bool) {}
