@@ -2,8 +2,10 @@
 
 use core::fmt;
 
+use l4::archive::{self, Archive};
 use platform::acpi::{AcpiError, Machine};
 use platform::memory_map::{MapError, MemoryMap};
+use platform::physical::PhysicalMemory;
 use platform::pvh::{MemoryEntry, PvhError, StartInfo};
 
 use super::paging::{self, LowMemory, RamLayout};
@@ -64,7 +66,7 @@ impl BootRecord {
             command_line: heapless::Vec::new(),
             memory: MemoryMap::new(),
             ram: RamRanges(heapless::Vec::new()),
-            archive: info.first_module(&LowMemory)?.unwrap_or((0, 0)),
+            archive: archive_in_image().or(info.first_module(&LowMemory)?).unwrap_or((0, 0)),
             machine: Machine::discover(&LowMemory, info.rsdp),
         };
         let line = info.command_line(&LowMemory, COMMAND_LINE_LIMIT);
@@ -118,6 +120,19 @@ impl BootRecord {
             .describe(archive, archive.saturating_add(bytes), false)?;
         Ok(())
     }
+}
+
+/// The image tool puts the archive behind the kernel, at the next multiple of this.
+const ARCHIVE_ALIGNMENT: u64 = 2 << 20;
+
+/// The archive that came with the kernel in one file: address and size.
+fn archive_in_image() -> Option<(u64, u64)> {
+    let address = paging::image().1.next_multiple_of(ARCHIVE_ALIGNMENT);
+    let first_page = LowMemory.bytes(address, archive::PAGE_SIZE as usize)?;
+    let header = archive::required_header(first_page).ok()?;
+    let archive = Archive::parse(LowMemory.bytes(address, header)?).ok()?;
+    LowMemory.bytes(address, usize::try_from(archive.total_size()).ok()?)?;
+    Some((address, archive.total_size()))
 }
 
 /// Ranges of RAM, used or not.

@@ -1,0 +1,74 @@
+//! Creating a task and a thread, starting it, one IPC, and its end until its frames are free again.
+
+use crate::{OWN_MODULE, report};
+use l4::object::{Debug, Factory, MapEntry, Placement, Scheduler, Start, Task, Thread};
+use l4::region::{Access, Backing, Region};
+use l4::{CapIndex, Error, Rights, Tag, syscall};
+use l4re::{OwnedCap, Slot, clock};
+use loader::Program;
+
+const COUNT: u64 = 1000;
+const STACK_TOP: u64 = 0x3f_c000;
+const STACK_SIZE: u64 = 0x1_0000;
+
+/// What the short-lived task does: it says that it lives.
+extern "C" fn say_hello() -> ! {
+    syscall::call(CapIndex::PARENT, Tag::new(0, 0, 0));
+    loop {
+        syscall::sleep_until(l4::NEVER);
+    }
+}
+
+pub(crate) fn run() -> Result<(), Error> {
+    let program = Program::prepare(l4::object::Dataspace(OWN_MODULE), None).map_err(|_| Error::Io)?;
+    let code = program.regions().iter().find(|region| region.access.contains(Access::EXECUTE));
+    let code = *code.ok_or(Error::NotFound)?;
+    let gate = Slot::fill(|slot| Factory(CapIndex::FACTORY).create_gate(0x20, CapIndex::THREAD, slot))?;
+    let slots = [Slot::allocate()?, Slot::allocate()?, Slot::allocate()?];
+    let indices = [slots[0].index(), slots[1].index(), slots[2].index()];
+    live_once(code, &gate, indices)?;
+    settle()?;
+    let start = clock::now_ns();
+    for _ in 0..COUNT {
+        live_once(code, &gate, indices)?;
+    }
+    settle()?;
+    report("task_lifecycle", clock::now_ns() - start, COUNT);
+    Ok(())
+}
+
+fn live_once(code: Region, gate: &OwnedCap, [account, task, thread]: [CapIndex; 3]) -> Result<(), Error> {
+    let own = Task(CapIndex::TASK);
+    Factory(CapIndex::FACTORY).create_factory(128 << 10, account)?;
+    let factory = Factory(account);
+    factory.create_task(task)?;
+    factory.create_thread(Task(task), l4::utcb::FIRST_ADDRESS, CapIndex::NONE, 0, thread)?;
+    let stack = Region {
+        start: STACK_TOP - STACK_SIZE,
+        size: STACK_SIZE,
+        access: Access::READ_WRITE,
+        backing: Backing::Anonymous,
+        search: false,
+        dataspace: CapIndex::NONE,
+        offset: 0,
+    };
+    Task(task).attach(&[code, stack])?;
+    Task(task).map(&[MapEntry::copy(gate.index(), CapIndex::PARENT, Rights::CLIENT)])?;
+    let place = Placement { cpu: Placement::SAME_CPU, priority: 100, slice_us: 0 };
+    let start = Start { ip: say_hello as *const () as u64, sp: STACK_TOP - 8, argument: 0 };
+    Scheduler(CapIndex::SCHEDULER).start(thread, place, start)?;
+    syscall::wait(l4::NEVER).result()?;
+    own.delete(account)?;
+    own.drop_cap(task).ok();
+    own.drop_cap(thread).ok();
+    Ok(())
+}
+
+/// Waits until nothing is being taken apart any more.
+fn settle() -> Result<(), Error> {
+    while Debug(CapIndex::DEBUG).counters()?.dying > 0 {
+        Thread(CapIndex::THREAD).yield_now()?;
+        syscall::sleep_until(clock::after(10_000));
+    }
+    Ok(())
+}
