@@ -7,6 +7,7 @@ mod cpio;
 mod figures;
 mod peer;
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -22,20 +23,23 @@ use crate::run::{find_qemu, interrupt_flag};
 use crate::steps::Steps;
 use crate::tools;
 
-use figures::{FIGURES, Figure, Row, Values};
+use figures::{BOOT_RATIO, FIGURES, Figure, Row, SCALING, Values};
 use peer::{Peer, Setup};
 
 /// Image description of the tests, in the project's folder.
 const LIST: &str = "tests/modules.list";
 
-/// The entry that prints `BENCH` lines.
-const BENCH_ENTRY: &str = "bench";
+/// How the entries begin that print `BENCH` lines.
+const BENCH_ENTRIES: &str = "bench";
 
 /// How often boot and scaling are measured; the median counts.
 const REPETITIONS: usize = 5;
 
 /// What the scaling is measured with, but for the number of threads.
 const SCALING_ARGUMENTS: &str = "--iterations=1000 --warmup=50 --mode=boot --format=json";
+
+/// How the first line begins that a user program prints: the root task's greeting.
+const ROOT_TASK_MARK: &str = "MOE";
 
 /// CPUs of the runs in time.
 const CPUS: u32 = 2;
@@ -46,6 +50,8 @@ struct Session<'a> {
     qemu: &'a Path,
     folder: PathBuf,
     interrupt: Arc<AtomicBool>,
+    /// What could not be measured, and why. The rest is measured all the same.
+    problems: RefCell<Vec<String>>,
 }
 
 /// Measures everything, prints the table and writes `bench/results.json` below the target folder.
@@ -64,38 +70,26 @@ pub fn bench(root: &Path, qemu: &str, has_peer: bool) -> Result<(), Error> {
         qemu: &qemu,
         folder,
         interrupt: interrupt_flag()?,
+        problems: RefCell::default(),
     };
     steps.next("preparing the Linux guest");
     let peer = has_peer
         .then(|| Peer::prepare(root, &session.folder.join("linux")))
         .transpose()?;
     steps.next("building the boot images");
-    let image = session.build(LIST, BENCH_ENTRY, "")?;
+    let images = session.attempt(session.build_benchmarks())?;
+    let clients = session.attempt(session.build_clients().map(Some))?;
     steps.next("counting instructions");
-    let counted = session.measure(&image, peer.as_ref(), Accelerator::TcgCounted, 1)?;
+    let counted = session.measure(&images, peer.as_ref(), Accelerator::TcgCounted, 1)?;
     steps.next("measuring time");
-    let timed = session.measure(&image, peer.as_ref(), Accelerator::Tcg, CPUS)?;
+    let timed = session.measure(&images, peer.as_ref(), Accelerator::Tcg, CPUS)?;
     steps.next("measuring boot and scaling");
-    let ratios = session.ratios(&image, peer.as_ref())?;
+    let ratios = session.ratios(clients.as_ref(), peer.as_ref())?;
     steps.next("results");
     let rows = rows(&counted, &timed, &ratios);
     print!("{}", figures::table(&rows));
     session.write(&rows)?;
-    let missing = FIGURES.iter().filter(|figure| {
-        let is_unknown = !rows.iter().any(|row| row.name == figure.name);
-        is_unknown && (has_peer || figure.name != "boot_ratio")
-    });
-    let missing: Vec<_> = missing.map(|figure| figure.name).collect();
-    let missed: Vec<_> = rows
-        .iter()
-        .filter(|row| row.misses())
-        .map(|row| row.name.as_str())
-        .collect();
-    match (missing.is_empty(), missed.is_empty()) {
-        (true, true) => Ok(()),
-        (false, _) => Err(Error::Failed(format!("not measured: {}", missing.join(", ")))),
-        (true, false) => Err(Error::Failed(format!("goals missed: {}", missed.join(", ")))),
-    }
+    session.conclude(&rows, has_peer)
 }
 
 /// What the two guests measured in one mode.
@@ -133,11 +127,81 @@ fn rows(counted: &Pair, timed: &Pair, ratios: &Values) -> Vec<Row> {
 }
 
 impl Session<'_> {
-    fn build(&self, list: &str, entry: &str, client_args: &str) -> Result<PathBuf, Error> {
-        let lists = ListArguments {
+    /// Remembers an error and goes on with nothing, unless the user wants to stop.
+    fn attempt<T: Default>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        match result {
+            Err(Error::Interrupted) => Err(Error::Interrupted),
+            Err(error) => {
+                self.problems.borrow_mut().push(error.to_string());
+                Ok(T::default())
+            }
+            Ok(value) => Ok(value),
+        }
+    }
+
+    /// Success only if every figure was measured and reaches its goal.
+    fn conclude(&self, rows: &[Row], has_peer: bool) -> Result<(), Error> {
+        for problem in self.problems.borrow().iter() {
+            eprintln!("{problem}");
+        }
+        let is_missing = |figure: &&Figure| {
+            let is_wanted = has_peer || figure.name != BOOT_RATIO;
+            is_wanted && !rows.iter().any(|row| row.name == figure.name)
+        };
+        let missing: Vec<_> = FIGURES
+            .iter()
+            .filter(is_missing)
+            .map(|figure| figure.name)
+            .collect();
+        let missed: Vec<_> = rows
+            .iter()
+            .filter(|row| row.misses())
+            .map(|row| row.name.as_str())
+            .collect();
+        let mut reasons = Vec::new();
+        for (names, what) in [(missing, "not measured"), (missed, "goal missed")] {
+            if !names.is_empty() {
+                reasons.push(format!("{what}: {}", names.join(", ")));
+            }
+        }
+        if reasons.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Failed(reasons.join("; ")))
+        }
+    }
+
+    /// The images of all entries that measure something, with their names.
+    fn build_benchmarks(&self) -> Result<Vec<(String, PathBuf)>, Error> {
+        let lists = self.lists(LIST);
+        let list = self.project.list(&lists)?;
+        let names = list.entry_names().filter(|name| name.starts_with(BENCH_ENTRIES));
+        names
+            .map(|name| Ok((name.to_owned(), self.build(LIST, name, "")?)))
+            .collect()
+    }
+
+    /// The images of the main job with one client and with two.
+    fn build_clients(&self) -> Result<[PathBuf; 2], Error> {
+        let build = |threads| {
+            self.build(
+                "modules.list",
+                "aerie",
+                &format!("--threads={threads} {SCALING_ARGUMENTS}"),
+            )
+        };
+        Ok([build(1)?, build(2)?])
+    }
+
+    fn lists(&self, list: &str) -> ListArguments {
+        ListArguments {
             modules_list: self.project.workspace.root.join(list).display().to_string(),
             module_search_path: String::new(),
-        };
+        }
+    }
+
+    fn build(&self, list: &str, entry: &str, client_args: &str) -> Result<PathBuf, Error> {
+        let lists = self.lists(list);
         let arguments = ImageArguments {
             lists,
             entry: entry.into(),
@@ -161,51 +225,50 @@ impl Session<'_> {
     /// Runs both guests in one mode; of Linux's two setups the better one counts, figure by figure.
     fn measure(
         &self,
-        image: &Path,
+        images: &[(String, PathBuf)],
         peer: Option<&Peer>,
         accelerator: Accelerator,
         cpus: u32,
     ) -> Result<Pair, Error> {
         let is_counted = accelerator == Accelerator::TcgCounted;
         let suffix = if is_counted { "counted" } else { "timed" };
-        let console = self.run(&self.aerie(image, accelerator, cpus), &format!("aerie-{suffix}"))?;
-        let aerie = figures::read_bench(&console).map_err(Error::Failed)?;
-        let Some(peer) = peer else {
-            return Ok(Pair {
-                aerie,
-                linux: Values::new(),
-            });
-        };
-        let mut linux = Vec::new();
-        for setup in [Setup::Default, Setup::Tuned] {
-            let machine = peer.machine(self.qemu, setup, accelerator, cpus);
-            let console = self.run(&machine, &format!("{}-{suffix}", setup.name()))?;
-            linux.push(figures::read_peer(&console, is_counted).map_err(Error::Failed)?);
+        let mut aerie = Values::new();
+        for (name, image) in images {
+            let console = self.run(&self.aerie(image, accelerator, cpus), &format!("{name}-{suffix}"));
+            let values = console.and_then(|console| figures::read_bench(&console).map_err(Error::Failed));
+            aerie.extend(self.attempt(values)?);
         }
-        let tuned = linux.pop().unwrap_or_default();
-        let default = linux.pop().unwrap_or_default();
-        Ok(Pair {
-            aerie,
-            linux: figures::better(default, &tuned),
-        })
+        let mut linux = Values::new();
+        for setup in [Setup::Default, Setup::Tuned] {
+            let Some(peer) = peer else { break };
+            let machine = peer.machine(self.qemu, setup, accelerator, cpus);
+            let console = self.run(&machine, &format!("{}-{suffix}", setup.name()));
+            let values =
+                console.and_then(|console| figures::read_peer(&console, is_counted).map_err(Error::Failed));
+            figures::keep_better(&mut linux, self.attempt(values)?);
+        }
+        Ok(Pair { aerie, linux })
     }
 
-    fn ratios(&self, image: &Path, peer: Option<&Peer>) -> Result<Values, Error> {
+    fn ratios(&self, clients: Option<&[PathBuf; 2]>, peer: Option<&Peer>) -> Result<Values, Error> {
         let mut ratios = Values::new();
+        let Some(clients) = clients else { return Ok(ratios) };
+        let mut add = |name: &str, ratio: Result<f64, Error>| -> Result<(), Error> {
+            if let Some(ratio) = self.attempt(ratio.map(Some))? {
+                ratios.insert(name.to_owned(), ratio);
+            }
+            Ok(())
+        };
         if let Some(peer) = peer {
-            ratios.insert("boot_ratio".into(), self.boot_ratio(image, peer)?);
+            add(BOOT_RATIO, self.boot_ratio(&clients[0], peer))?;
         }
-        ratios.insert("scaling_2".into(), self.scaling()?);
+        add(SCALING, self.scaling(clients))?;
         Ok(ratios)
     }
 
     /// Time from QEMU's start to the first line of a user program, Aerie's over Linux's, taken alternately.
     fn boot_ratio(&self, image: &Path, peer: &Peer) -> Result<f64, Error> {
-        let is_aerie = |line: &str| {
-            ["MOE", "BENCH START", "TAP TEST START"]
-                .iter()
-                .any(|mark| line.trim_start().starts_with(mark))
-        };
+        let is_aerie = |line: &str| line.starts_with(ROOT_TASK_MARK);
         let is_linux = |line: &str| line.contains("PEER START");
         let (mut aerie, mut linux) = (Vec::new(), Vec::new());
         for _ in 0..REPETITIONS {
@@ -221,24 +284,15 @@ impl Session<'_> {
     }
 
     /// Throughput of two clients on two CPUs over that of one.
-    fn scaling(&self) -> Result<f64, Error> {
-        let images = [1, 2].map(|threads| {
-            self.build(
-                "modules.list",
-                "aerie",
-                &format!("--threads={threads} {SCALING_ARGUMENTS}"),
-            )
-        });
-        let [one, two] = images;
-        let (one, two) = (one?, two?);
+    fn scaling(&self, [one, two]: &[PathBuf; 2]) -> Result<f64, Error> {
         let mut ratios = Vec::new();
         for _ in 0..REPETITIONS {
             let throughput = |image: &Path, name: &str| {
                 let console = self.run(&self.aerie(image, Accelerator::Tcg, CPUS), name)?;
                 figures::throughput(&console).map_err(|error| Error::Failed(format!("{name}: {error}")))
             };
-            let single = throughput(&one, "aerie-1-client")?;
-            ratios.push(throughput(&two, "aerie-2-clients")? / single);
+            let single = throughput(one, "aerie-1-client")?;
+            ratios.push(throughput(two, "aerie-2-clients")? / single);
         }
         figures::median(ratios).ok_or_else(|| Error::Failed("scaling was not measured".into()))
     }
