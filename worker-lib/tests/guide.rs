@@ -1,5 +1,5 @@
-//! `docs/writing-functions.md` is true: the folder that it describes, somewhere else, builds with plain cargo and is a program
-//! that the loader takes.
+//! The guides are true: the folders that they describe, somewhere else, build with plain cargo and are programs that the
+//! loader takes.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -48,40 +48,28 @@ fn files(guide: &str) -> Vec<(&str, String)> {
     found
 }
 
-/// Writes the guide's files to a folder outside of the project, which `Cargo.toml` is told the way to.
-fn write_folder(guide: &str) -> Result<Folder, Box<dyn Error>> {
-    let folder = Folder(env::temp_dir().join(format!("writing-functions-{}", process::id())));
+fn read_guide(name: &str) -> Result<String, Box<dyn Error>> {
+    Ok(fs::read_to_string(project().join("docs").join(name))?)
+}
+
+/// Writes the guide's files to a folder outside of the project, and the way to the project into them.
+fn write_folder(guide: &str, name: &str) -> Result<Folder, Box<dyn Error>> {
+    let folder = Folder(env::temp_dir().join(format!("{name}-{}", process::id())));
     fs::create_dir_all(folder.0.join("src"))?;
     for (name, content) in files(guide) {
-        let content = content.replace("../aerie", &project().to_string_lossy());
-        fs::write(folder.0.join(name), content)?;
+        fs::write(
+            folder.0.join(name),
+            content.replace("../aerie", &project().to_string_lossy()),
+        )?;
     }
     // The versions that the project uses are on this machine already.
     fs::copy(project().join("Cargo.lock"), folder.0.join("Cargo.lock"))?;
     Ok(folder)
 }
 
-#[test]
-fn the_guide_names_all_files_of_a_function() -> Result<(), Box<dyn Error>> {
-    let guide = fs::read_to_string(project().join("docs/writing-functions.md"))?;
-    let names: Vec<&str> = files(&guide).iter().map(|(name, _)| *name).collect();
-    assert_eq!(
-        names,
-        [
-            "Cargo.toml",
-            "build.rs",
-            "src/main.rs",
-            "function.toml",
-            "my.list"
-        ]
-    );
-    Ok(())
-}
-
-#[test]
-fn a_function_elsewhere_builds_with_plain_cargo() -> Result<(), Box<dyn Error>> {
-    let guide = fs::read_to_string(project().join("docs/writing-functions.md"))?;
-    let folder = write_folder(&guide)?;
+/// Builds the package `name` that a guide describes, as its reader would, and returns the program.
+fn build(guide: &str, name: &str) -> Result<Vec<u8>, Box<dyn Error>> {
+    let folder = write_folder(&read_guide(guide)?, name)?;
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in env::vars_os() {
         // What cargo told this test must not reach the cargo that a user would start.
@@ -101,7 +89,32 @@ fn a_function_elsewhere_builds_with_plain_cargo() -> Result<(), Box<dyn Error>> 
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    check_program(&fs::read(target.join("release/shout"))?);
+    Ok(fs::read(target.join("release").join(name))?)
+}
+
+#[test]
+fn the_guides_name_all_files() -> Result<(), Box<dyn Error>> {
+    let program = ["Cargo.toml", "build.rs", "src/main.rs"];
+    for (guide, others) in [
+        ("writing-functions.md", ["function.toml", "my.list"]),
+        ("writing-clients.md", ["greet.cfg", "my.list"]),
+    ] {
+        let text = read_guide(guide)?;
+        let names: Vec<&str> = files(&text).iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, [program.as_slice(), &others].concat(), "{guide}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_function_elsewhere_builds_with_plain_cargo() -> Result<(), Box<dyn Error>> {
+    check_program(&build("writing-functions.md", "shout")?);
+    Ok(())
+}
+
+#[test]
+fn a_client_elsewhere_builds_with_plain_cargo() -> Result<(), Box<dyn Error>> {
+    check_program(&build("writing-clients.md", "greet")?);
     Ok(())
 }
 
