@@ -3,6 +3,7 @@
 mod dataspaces;
 mod faults;
 mod frames;
+mod model;
 mod quota;
 mod regions;
 mod tables;

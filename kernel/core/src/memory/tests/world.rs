@@ -8,6 +8,7 @@ use crate::memory::{AddressSpace, Dataspace, FaultOutcome, PhysAddr, frame};
 use crate::object::{Header, Kind, Ref};
 use crate::{objects, reaper};
 use core::cell::{Cell, RefCell};
+use core::sync::atomic::{AtomicU64, Ordering};
 use l4::PAGE_SIZE;
 use l4::region::{Access, Backing};
 use std::boxed::Box;
@@ -166,12 +167,21 @@ pub(super) struct Processor {
 
 impl Processor {
     pub(super) fn new(space: &'static AddressSpace) -> Processor {
-        Cpu::this().tlb.set_loaded(space.root());
         Processor {
             space,
             cache: RefCell::default(),
             flushes: Cell::new(fake::flushes()),
             faults: Cell::new(0),
+        }
+    }
+
+    /// Makes this the space that the CPU translates with.
+    fn load(&self) {
+        static LOADED: AtomicU64 = AtomicU64::new(0);
+        let root = self.space.root();
+        Cpu::this().tlb.set_loaded(root);
+        if LOADED.swap(root.0, Ordering::Relaxed) != root.0 {
+            self.cache.borrow_mut().clear();
         }
     }
 
@@ -185,7 +195,7 @@ impl Processor {
 
     /// The frame for an access, after as many faults as it takes.
     pub(super) fn access(&self, address: u64, access: Access) -> Result<PhysAddr, FaultOutcome> {
-        Cpu::this().tlb.set_loaded(self.space.root());
+        self.load();
         let page = address & !(PAGE_SIZE - 1);
         for _ in 0..16 {
             if self.flushes.replace(fake::flushes()) != fake::flushes() {

@@ -1,0 +1,489 @@
+//! Random operations on spaces and dataspaces against a model that copies everything at once.
+
+use super::world::{
+    Processor, World, clear, copy_in, delete_dataspace, destroy, drop_dataspace, seal, settle, space, whole,
+};
+use crate::account::Account;
+use crate::memory::{AddressSpace, Dataspace, FaultOutcome};
+use crate::object::Ref;
+use l4::region::{Access, Backing};
+use l4::{Error, PAGE_SIZE};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::vec::Vec;
+
+/// Pages of the window of addresses that the test uses; tables of all levels end in its middle.
+const WINDOW: u64 = 40;
+const BASE: u64 = (1 << 39) - WINDOW / 2 * PAGE_SIZE;
+/// Where in a page the test's word stands.
+const WORD: u64 = 16;
+const MAX_DATASPACES: usize = 6;
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Attach {
+        space: usize,
+        start: u64,
+        pages: u64,
+        access: Access,
+        backing: Backing,
+        source: usize,
+        offset: u64,
+        search: bool,
+    },
+    Detach(usize, u64, u64),
+    Protect(usize, u64, u64, Access),
+    Discard(usize, u64, u64),
+    Touch {
+        space: usize,
+        page: u64,
+        access: Access,
+        value: u64,
+    },
+    Create(u64),
+    Child(usize),
+    Seal(usize),
+    Clear(usize, u64, u64),
+    Write(usize, u64, u64),
+    Copy(usize, usize, u64, u64, u64),
+    Drop(usize),
+    Delete(usize),
+}
+
+fn access() -> impl Strategy<Value = Access> {
+    prop_oneof![
+        1 => Just(Access::empty()),
+        2 => Just(Access::READ),
+        5 => Just(Access::READ_WRITE),
+        2 => Just(Access::READ_EXECUTE),
+    ]
+}
+
+fn backing() -> impl Strategy<Value = Backing> {
+    prop_oneof![
+        3 => Just(Backing::Anonymous),
+        4 => Just(Backing::Shared),
+        4 => Just(Backing::Private),
+        1 => Just(Backing::Reserved),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let space = 0..2usize;
+    let range = (0..WINDOW, 1..12u64);
+    let source = 0..MAX_DATASPACES;
+    let page = 0..20u64;
+    let one = prop_oneof![Just(Access::READ), Just(Access::WRITE), Just(Access::EXECUTE)];
+    prop_oneof![
+        6 => (space.clone(), range.clone(), access(), backing(), source.clone(), 0..8u64, any::<bool>()).prop_map(
+            |(space, (start, pages), access, backing, source, offset, search)| {
+                Step::Attach { space, start, pages, access, backing, source, offset, search }
+            }
+        ),
+        2 => (space.clone(), range.clone()).prop_map(|(space, (start, pages))| Step::Detach(space, start, pages)),
+        2 => (space.clone(), range.clone(), access()).prop_map(|(s, (start, pages), a)| Step::Protect(s, start, pages, a)),
+        1 => (space.clone(), range).prop_map(|(space, (start, pages))| Step::Discard(space, start, pages)),
+        16 => (space, 0..WINDOW, one, 1..u64::MAX).prop_map(|(space, page, access, value)| {
+            Step::Touch { space, page, access, value }
+        }),
+        2 => (1..20u64).prop_map(Step::Create),
+        2 => source.clone().prop_map(Step::Child),
+        2 => source.clone().prop_map(Step::Seal),
+        2 => (source.clone(), page.clone(), 1..8u64).prop_map(|(of, from, pages)| Step::Clear(of, from, pages)),
+        3 => (source.clone(), page.clone(), 1..u64::MAX).prop_map(|(of, page, value)| Step::Write(of, page, value)),
+        2 => (source.clone(), source.clone(), page.clone(), page, 1..8u64)
+            .prop_map(|(to, from, at, source, pages)| Step::Copy(to, from, at, source, pages)),
+        1 => source.clone().prop_map(Step::Drop),
+        1 => source.prop_map(Step::Delete),
+    ]
+}
+
+/// A dataspace as it should be.
+struct Data {
+    real: Ref<Dataspace>,
+    words: Vec<u64>,
+    sealed: bool,
+    /// Somebody still holds a capability.
+    held: bool,
+    parent: Option<usize>,
+}
+
+/// A page of a space as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Page {
+    access: Access,
+    shows: Shows,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shows {
+    Own(u64),
+    Shared(usize, u64),
+    Private(usize, u64),
+    /// A private page that was written, and what it showed before.
+    Copy(u64, usize, u64),
+    Nothing,
+}
+
+struct Model {
+    account: Ref<Account>,
+    owner: Ref<Account>,
+    spaces: [&'static AddressSpace; 2],
+    processors: [Processor; 2],
+    pages: [BTreeMap<u64, Page>; 2],
+    data: Vec<Data>,
+}
+
+fn address(page: u64) -> u64 {
+    BASE + page * PAGE_SIZE
+}
+
+impl Model {
+    fn new(world: &World) -> Model {
+        let (account, owner) = (world.account(4000), world.account(4000));
+        let spaces = [space(account).unwrap(), space(account).unwrap()];
+        let processors = spaces.map(Processor::new);
+        Model {
+            account,
+            owner,
+            spaces,
+            processors,
+            pages: Default::default(),
+            data: Vec::new(),
+        }
+    }
+
+    fn held(&self, index: usize) -> Option<&Data> {
+        self.data.get(index).filter(|data| data.held)
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Attach { .. } => self.attach(step),
+            Step::Detach(space, start, pages) => {
+                whole(address(start), pages * PAGE_SIZE, |at, size| {
+                    self.spaces[space].detach(at, size)
+                })
+                .unwrap();
+                self.pages[space].retain(|page, _| !(start..start + pages).contains(page));
+            }
+            Step::Protect(space, start, pages, access) => self.protect(space, start, pages, access),
+            Step::Discard(space, start, pages) => {
+                whole(address(start), pages * PAGE_SIZE, |at, size| {
+                    self.spaces[space].discard(at, size)
+                })
+                .unwrap();
+                for (_, page) in self.pages[space].range_mut(start..start + pages) {
+                    page.shows = match page.shows {
+                        Shows::Own(_) => Shows::Own(0),
+                        Shows::Copy(_, data, number) => Shows::Private(data, number),
+                        other => other,
+                    };
+                }
+            }
+            Step::Touch {
+                space,
+                page,
+                access,
+                value,
+            } => self.touch(space, page, access, value),
+            Step::Create(pages) if self.data.len() < MAX_DATASPACES => {
+                let real = Dataspace::create(self.owner, pages * PAGE_SIZE).unwrap();
+                let words = std::vec![0; pages as usize];
+                self.data.push(Data {
+                    real,
+                    words,
+                    sealed: false,
+                    held: true,
+                    parent: None,
+                });
+            }
+            Step::Child(parent) if self.data.len() < MAX_DATASPACES => self.child(parent),
+            Step::Create(_) | Step::Child(_) => {}
+            Step::Drop(index) if self.held(index).is_some() => {
+                self.data[index].held = false;
+                drop_dataspace(self.data[index].real);
+                settle();
+            }
+            Step::Delete(index) if self.held(index).is_some() => {
+                delete_dataspace(self.data[index].real);
+                settle();
+                self.delete(index);
+            }
+            Step::Drop(_) | Step::Delete(_) => {}
+            Step::Seal(index) if self.held(index).is_some() => {
+                seal(&self.data[index].real);
+                self.data[index].sealed = true;
+            }
+            Step::Seal(_) => {}
+            Step::Clear(..) | Step::Write(..) | Step::Copy(..) => self.change(step),
+        }
+    }
+
+    fn attach(&mut self, step: Step) {
+        let Step::Attach {
+            space,
+            start,
+            pages,
+            access,
+            backing,
+            source,
+            offset,
+            search,
+        } = step
+        else {
+            return;
+        };
+        let dataspace = self.held(source).map(|data| (data.real, offset * PAGE_SIZE));
+        let uses = matches!(backing, Backing::Shared | Backing::Private);
+        let model = &self.pages[space];
+        let free = |at: u64| model.range(at..at + pages).next().is_none();
+        let place = if search {
+            (start..).find(|at| free(*at))
+        } else {
+            Some(start).filter(|at| free(*at))
+        };
+        let expected = match (self.held(source).filter(|_| uses), place) {
+            (None, _) if uses => Err(Error::MissingArgument),
+            (Some(data), _) if offset + pages > data.words.len() as u64 => Err(Error::Range),
+            (Some(data), _) if backing == Backing::Private && !data.sealed => Err(Error::Invalid),
+            (Some(data), _)
+                if backing == Backing::Shared && data.sealed && access.contains(Access::WRITE) =>
+            {
+                Err(Error::AccessDenied)
+            }
+            (_, Some(at)) => Ok(address(at)),
+            (_, None) => Err(Error::Exists),
+        };
+        let real = self.spaces[space].attach(
+            address(start),
+            pages * PAGE_SIZE,
+            access,
+            backing,
+            dataspace,
+            search,
+        );
+        assert_eq!(real, expected, "{step:?}");
+        let Some(at) = place.filter(|_| expected.is_ok()) else {
+            return;
+        };
+        for page in 0..pages {
+            let shows = match backing {
+                Backing::Anonymous => Shows::Own(0),
+                Backing::Shared => Shows::Shared(source, offset + page),
+                Backing::Private => Shows::Private(source, offset + page),
+                Backing::Reserved => Shows::Nothing,
+            };
+            self.pages[space].insert(at + page, Page { access, shows });
+        }
+    }
+
+    fn protect(&mut self, space: usize, start: u64, pages: u64, access: Access) {
+        let mut expected = Ok(());
+        for number in start..start + pages {
+            let Some(page) = self.pages[space].get_mut(&number) else {
+                expected = Err(Error::NotFound);
+                break;
+            };
+            if let Shows::Shared(data, _) = page.shows
+                && self.data[data].sealed
+                && access.contains(Access::WRITE)
+            {
+                expected = Err(Error::AccessDenied);
+                break;
+            }
+            page.access = access;
+        }
+        let real = whole(address(start), pages * PAGE_SIZE, |at, size| {
+            self.spaces[space].protect(at, size, access)
+        });
+        assert_eq!(real, expected);
+    }
+
+    fn touch(&mut self, space: usize, number: u64, access: Access, value: u64) {
+        let page = self.pages[space].get(&number).copied();
+        let expected = match page {
+            None
+            | Some(Page {
+                shows: Shows::Nothing,
+                ..
+            }) => Err(FaultOutcome::NoRegion),
+            Some(page) if !page.access.contains(access) => Err(FaultOutcome::Denied),
+            Some(Page {
+                shows: Shows::Shared(data, _),
+                ..
+            }) if access == Access::WRITE && self.data[data].sealed => Err(FaultOutcome::Denied),
+            Some(page) => Ok(match page.shows {
+                Shows::Own(word) | Shows::Copy(word, ..) => word,
+                Shows::Shared(data, number) | Shows::Private(data, number) => {
+                    self.data[data].words[number as usize]
+                }
+                Shows::Nothing => 0,
+            }),
+        };
+        let (processor, at) = (&self.processors[space], address(number) + WORD);
+        match access {
+            Access::WRITE => assert_eq!(
+                processor.write(at, value),
+                expected.map(drop),
+                "page {number}: {page:?}"
+            ),
+            Access::EXECUTE => {
+                assert_eq!(
+                    processor.access(at, access).map(drop),
+                    expected.map(drop),
+                    "page {number}: {page:?}"
+                );
+            }
+            _ => assert_eq!(processor.read(at), expected, "page {number}: {page:?}"),
+        }
+        if access == Access::WRITE && expected.is_ok() {
+            self.written(space, number, value);
+        }
+    }
+
+    fn written(&mut self, space: usize, number: u64, value: u64) {
+        let Some(page) = self.pages[space].get_mut(&number) else {
+            return;
+        };
+        match page.shows {
+            Shows::Own(_) => page.shows = Shows::Own(value),
+            Shows::Private(data, shown) | Shows::Copy(_, data, shown) => {
+                page.shows = Shows::Copy(value, data, shown)
+            }
+            Shows::Shared(data, shown) => self.data[data].words[shown as usize] = value,
+            Shows::Nothing => {}
+        }
+    }
+
+    fn child(&mut self, parent: usize) {
+        let Some(data) = self.held(parent) else { return };
+        let real = Dataspace::create_child(self.account, data.real);
+        assert_eq!(real.is_ok(), data.sealed);
+        if let Ok(real) = real {
+            let words = data.words.clone();
+            self.data.push(Data {
+                real,
+                words,
+                sealed: false,
+                held: true,
+                parent: Some(parent),
+            });
+        }
+    }
+
+    /// The dataspace and its children are gone, and their views are reserved.
+    fn delete(&mut self, index: usize) {
+        self.data[index].held = false;
+        for page in self.pages.iter_mut().flat_map(BTreeMap::values_mut) {
+            if let Shows::Shared(data, _) | Shows::Private(data, _) | Shows::Copy(_, data, _) = page.shows
+                && data == index
+            {
+                page.shows = Shows::Nothing;
+            }
+        }
+        for child in index + 1..self.data.len() {
+            if self.data[child].parent == Some(index) {
+                self.delete(child);
+            }
+        }
+    }
+
+    /// What changes a dataspace's contents from outside.
+    fn change(&mut self, step: Step) {
+        let (Step::Clear(index, from, pages) | Step::Copy(index, _, from, _, pages)) = step else {
+            let Step::Write(index, page, value) = step else {
+                return;
+            };
+            let Some(data) = self.data.get_mut(index).filter(|data| data.held) else {
+                return;
+            };
+            let expected = match data.words.get_mut(page as usize) {
+                None => Err(Error::Range),
+                Some(_) if data.sealed => Err(Error::AccessDenied),
+                Some(word) => {
+                    *word = value;
+                    Ok(())
+                }
+            };
+            assert_eq!(
+                data.real.write(page * PAGE_SIZE + WORD, &value.to_ne_bytes()),
+                expected
+            );
+            return;
+        };
+        let Some(data) = self.held(index) else { return };
+        if data.sealed || from + pages > data.words.len() as u64 {
+            return;
+        }
+        let range = from as usize..(from + pages) as usize;
+        if let Step::Copy(_, source, _, at, _) = step {
+            let Some(source) = self.held(source).filter(|_| source != index) else {
+                return;
+            };
+            let Some(words) = source
+                .words
+                .get(at as usize..(at + pages) as usize)
+                .map(<[u64]>::to_vec)
+            else {
+                return;
+            };
+            copy_in(
+                &data.real,
+                from * PAGE_SIZE,
+                &source.real,
+                at * PAGE_SIZE,
+                pages * PAGE_SIZE,
+            );
+            self.data[index].words[range].copy_from_slice(&words);
+        } else {
+            clear(&data.real, from * PAGE_SIZE, pages * PAGE_SIZE).unwrap();
+            self.data[index].words[range].fill(0);
+        }
+    }
+
+    /// Compares all that can be read.
+    fn compare(&mut self) {
+        for space in 0..2 {
+            for page in 0..WINDOW + 80 {
+                self.touch(space, page, Access::READ, 0);
+            }
+        }
+        for data in self.data.iter().filter(|data| data.held) {
+            for (page, word) in (0..).zip(&data.words) {
+                let mut bytes = [0; 8];
+                data.real.read(page * PAGE_SIZE + WORD, &mut bytes).unwrap();
+                assert_eq!(u64::from_ne_bytes(bytes), *word);
+            }
+        }
+    }
+
+    fn end(mut self, world: World) {
+        self.compare();
+        destroy(self.spaces[0]);
+        self.pages[0].clear();
+        for data in self.data.iter().filter(|data| data.held) {
+            drop_dataspace(data.real);
+        }
+        settle();
+        self.data.iter_mut().for_each(|data| data.held = false);
+        for page in 0..WINDOW + 80 {
+            self.touch(1, page, Access::READ, 0);
+        }
+        destroy(self.spaces[1]);
+        world.close(&[self.account, self.owner]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn spaces_and_dataspaces_are_as_if_copied(steps in prop::collection::vec(step(), 1..150)) {
+        let world = World::new();
+        let mut model = Model::new(&world);
+        for step in steps {
+            model.step(step);
+        }
+        model.end(world);
+    }
+}
