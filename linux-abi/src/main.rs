@@ -7,7 +7,7 @@ extern crate alloc;
 mod native;
 
 #[global_allocator]
-static HEAP: l4re::heap::Heap = l4re::heap::Heap;
+static HEAP: native::Heap = native::Heap;
 
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {

@@ -3,8 +3,11 @@
 mod copy;
 mod entry;
 mod fault;
+mod heap;
 mod message;
 mod rom;
 mod start;
 mod task;
 mod thread_area;
+
+pub(crate) use heap::Heap;
