@@ -1,0 +1,129 @@
+//! What the service needs from the machine: answers, capabilities, workers. The program implements it with system
+//! calls, the tests with a fake that fails where they want.
+
+use crate::body::Content;
+use crate::label::WorkerId;
+use alloc::boxed::Box;
+use interfaces::faas::{ActionConfig, ActivationId, Completion, FaasError};
+use l4::CapIndex;
+
+/// Who pays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payer {
+    /// The client's account.
+    Client,
+    /// The account of the worker at this place.
+    Worker(u16),
+}
+
+/// What it takes to start a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// Whose labels the worker's capabilities get.
+    pub worker: WorkerId,
+    /// Whose account the worker's account is cut out of.
+    pub payer: Payer,
+    /// The worker's memory limit in bytes.
+    pub memory: u64,
+    /// Priority of its thread.
+    pub priority: u8,
+}
+
+/// Why a worker was not started. Nothing of it is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaunchError {
+    /// The payer can't spare the memory now; when others have ended it may.
+    Later,
+    /// The worker's own limit is too low even to load the program.
+    LimitTooLow,
+    /// The kernel refused.
+    Refused(l4::Error),
+}
+
+/// An answer to somebody who waits for one.
+#[derive(Clone, Copy, Debug)]
+pub enum Answer<'a> {
+    /// To a worker that asked for work.
+    Request {
+        /// The activation's number.
+        activation: ActivationId,
+        /// When it must be done, in nanoseconds of the kernel clock.
+        deadline_ns: u64,
+        /// Invocations above this one.
+        depth: u32,
+        /// The request's body.
+        body: Content<'a>,
+    },
+    /// To a caller: the function's result. The completion's own body is not looked at.
+    Result(&'a Completion, Content<'a>),
+    /// To a caller: there is no result.
+    Failed(&'a FaasError),
+    /// To an asynchronous caller: the activation has this number.
+    Accepted(ActivationId),
+}
+
+/// The machine.
+pub trait Platform {
+    /// A program that was checked and can be started.
+    type Program;
+
+    /// The kernel clock in nanoseconds.
+    fn now(&mut self) -> u64;
+
+    /// Answers whoever waits behind the reply capability, which is used up. Whether anybody is still there does not
+    /// matter. The answer is on its way before any later operation.
+    fn answer(&mut self, reply: CapIndex, answer: Answer<'_>);
+
+    /// Drops a reply capability whose owner is gone or must not get an answer.
+    fn forget(&mut self, reply: CapIndex);
+
+    /// Drops any other capability.
+    fn discard(&mut self, cap: CapIndex);
+
+    /// Triggers a notification.
+    fn notify(&mut self, irq: CapIndex);
+
+    /// Reads the first `length` bytes of a dataspace, which is used up.
+    ///
+    /// # Errors
+    /// [`FaasError::InvalidPayload`] if there are fewer.
+    fn read(&mut self, dataspace: CapIndex, length: u64) -> Result<Box<[u8]>, FaasError>;
+
+    /// Checks the first `length` bytes of `code` and prepares them for being started; `code` is used up.
+    ///
+    /// # Errors
+    /// [`FaasError::InvalidImage`] for what is no program, others for a lack of resources.
+    fn load(
+        &mut self,
+        code: CapIndex,
+        length: u64,
+        config: &ActionConfig,
+    ) -> Result<Self::Program, FaasError>;
+
+    /// Drops a program. Workers that were started from it are unaffected.
+    fn unload(&mut self, program: Self::Program);
+
+    /// Makes a worker with an account of its own and starts it.
+    ///
+    /// # Errors
+    /// [`LaunchError`]; nothing of the worker is left then.
+    fn launch(&mut self, program: &Self::Program, launch: Launch) -> Result<(), LaunchError>;
+
+    /// Destroys a worker: its threads never run again, its memory is freed in the background.
+    fn destroy(&mut self, worker: u16);
+
+    /// Bytes that the worker's account can still give away.
+    fn room(&mut self, worker: u16) -> u64;
+
+    /// Checks a dataspace with `length` bytes of a request. It is used up on an error.
+    ///
+    /// # Errors
+    /// [`FaasError::InvalidPayload`] if it has fewer, or may be changed by anybody.
+    fn accept(&mut self, dataspace: CapIndex, length: u64) -> Result<(), FaasError>;
+
+    /// Copies `length` bytes of a result to a sealed dataspace that `payer` pays for. What was sent is used up.
+    ///
+    /// # Errors
+    /// [`FaasError::InvalidPayload`] if it has fewer; [`FaasError::OutOfMemory`].
+    fn copy(&mut self, dataspace: CapIndex, length: u64, payer: Payer) -> Result<CapIndex, FaasError>;
+}

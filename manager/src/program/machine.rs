@@ -1,0 +1,498 @@
+//! The machine below a client's service: system calls.
+
+use crate::SEAT_PRIORITY;
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+use interfaces::faas::{
+    ActionConfig, ActionsReply, Block, Body, Completion, FaasError, ImageFault, Request, SupervisorReply,
+};
+use interfaces::manifest::Runtime;
+use l4::object::{Dataspace, Factory, Irq, MapEntry, Placement, Task, Thread};
+use l4::syscall::{self, Received};
+use l4::{CapIndex, Error, Rights, Tag, Utcb};
+use l4_rpc::{Cap, MAX_CAPS};
+use l4re::{OwnedCap, Slot, clock, memory, start};
+use loader::{DEFAULT_STACK_SIZE, ElfError, Launched, LoadError, Plan};
+use manager::body::Content;
+use manager::label::Sender;
+use manager::limits::Limits;
+use manager::platform::{Answer, Launch, LaunchError, Payer, Platform};
+
+/// What a worker's account keeps for itself when a nested call takes a part of it.
+const CALLER_RESERVE: u64 = 32 << 10;
+
+/// A program of an action: the plan, and what it shows.
+pub(crate) struct Program {
+    plan: Plan,
+    _program: loader::Program,
+    /// The code; it goes last.
+    _code: OwnedCap,
+}
+
+/// Where a worker's capabilities are.
+#[derive(Clone, Copy)]
+struct WorkerSlots {
+    account: CapIndex,
+    launched: Launched,
+}
+
+/// An answer that is sent with the next wait, or before the next system call.
+#[derive(Clone, Copy)]
+struct Pending {
+    reply: CapIndex,
+    tag: Tag,
+}
+
+/// System calls for one client's service.
+pub(crate) struct Machine {
+    /// The client's account; [`CapIndex::NONE`] without a client.
+    account: CapIndex,
+    /// The gate that workers call, with labels minted for each.
+    gate: CapIndex,
+    /// Slots for the workers, by their places.
+    workers: Vec<WorkerSlots>,
+    /// Limits of the live workers that the client's account pays for, by their places; 0 for others.
+    limits: Vec<u64>,
+    /// Empty slots.
+    pool: Vec<CapIndex>,
+    /// Where the next message's reply capability goes.
+    reply_slot: CapIndex,
+    /// Where the next message's capabilities go.
+    offered: [CapIndex; MAX_CAPS],
+    pending: Option<Pending>,
+    /// Limit of the worker that was started last.
+    last_limit: u64,
+    /// Randomness that was not given away yet.
+    seeds: Vec<u64>,
+}
+
+impl Machine {
+    /// The machine below a service with these limits. All slots that it ever needs are taken at once.
+    pub(crate) fn new(gate: CapIndex, limits: &Limits) -> Result<Machine, Error> {
+        let take = || Slot::allocate().map(|slot| slot.filled().leak());
+        let workers = (0..limits.workers).map(|_| {
+            Ok(WorkerSlots {
+                account: take()?,
+                launched: Launched {
+                    task: take()?,
+                    thread: take()?,
+                },
+            })
+        });
+        let workers: Vec<WorkerSlots> = workers.collect::<Result<_, Error>>()?;
+        // A reply capability for each caller and each worker, a body for each activation and some on their way.
+        let slots = 3 * usize::from(limits.activations) + usize::from(limits.workers) + 4 * MAX_CAPS;
+        let mut pool = (0..slots).map(|_| take()).collect::<Result<Vec<_>, _>>()?;
+        let reply_slot = pool.pop().ok_or(Error::NoSpace)?;
+        let mut offered = [CapIndex::NONE; MAX_CAPS];
+        for slot in &mut offered {
+            *slot = pool.pop().ok_or(Error::NoSpace)?;
+        }
+        let account = CapIndex::NONE;
+        let limits = vec![0; workers.len()];
+        let seeds = Vec::with_capacity(4);
+        Ok(Machine {
+            account,
+            gate,
+            workers,
+            limits,
+            pool,
+            reply_slot,
+            offered,
+            pending: None,
+            last_limit: 0,
+            seeds,
+        })
+    }
+
+    /// The client's account from now on.
+    pub(crate) fn set_account(&mut self, account: CapIndex) {
+        self.account = account;
+    }
+
+    /// Sends the answer that is pending, if there is one, and waits for a message.
+    pub(crate) fn wait(&mut self, deadline: u64) -> Received {
+        let utcb = Utcb::current();
+        utcb.set_reply_slot(Some(self.reply_slot));
+        utcb.set_receive_slots(&self.offered);
+        match self.pending.take() {
+            Some(Pending { reply, tag }) => {
+                let received = syscall::reply_and_wait(Some(reply), tag, deadline);
+                self.pool.push(reply);
+                received
+            }
+            None => syscall::wait(deadline),
+        }
+    }
+
+    /// Sends the answer that is pending, if there is one: the UTCB is free for other messages then.
+    pub(crate) fn flush(&mut self) {
+        if let Some(Pending { reply, tag }) = self.pending.take() {
+            // Who is not there any more needs no answer.
+            let _ = syscall::reply(Some(reply), tag);
+            self.pool.push(reply);
+        }
+    }
+
+    /// Answers with the message that is in the UTCB. Nothing else is pending: see [`Self::flush`].
+    pub(crate) fn answer_message(&mut self, reply: CapIndex, tag: Tag) {
+        self.pending = Some(Pending { reply, tag });
+    }
+
+    /// The slots that were offered for capabilities.
+    pub(crate) fn offered(&self) -> [CapIndex; MAX_CAPS] {
+        self.offered
+    }
+
+    /// The reply capability of the message that was just received; it belongs to the caller of this function, who
+    /// uses it up with an answer or with [`Platform::forget`].
+    pub(crate) fn take_reply(&mut self) -> CapIndex {
+        let taken = self.reply_slot;
+        // The pool holds a slot for each reply capability that can be out.
+        self.reply_slot = self.pool.pop().unwrap_or(taken);
+        taken
+    }
+
+    /// The capabilities that came with the message, in these slots, belong to the service, or else are dropped.
+    pub(crate) fn take_caps(&mut self, slots: &[CapIndex], are_taken: bool) {
+        for index in 0..MAX_CAPS {
+            if !slots.contains(&self.offered[index]) {
+                continue;
+            }
+            if !are_taken {
+                self.flush();
+                drop_cap(self.offered[index]);
+            } else if let Some(slot) = self.pool.pop() {
+                self.offered[index] = slot;
+            }
+        }
+    }
+
+    /// Two words that nobody else gets.
+    fn seed(&mut self) -> [u64; 2] {
+        if self.seeds.len() < 2 {
+            self.flush();
+            let words = Thread(start::current_thread()).random().unwrap_or_default();
+            self.seeds.extend_from_slice(&words);
+        }
+        [
+            self.seeds.pop().unwrap_or_default(),
+            self.seeds.pop().unwrap_or_default(),
+        ]
+    }
+
+    fn account_of(&self, payer: Payer) -> CapIndex {
+        match payer {
+            Payer::Client => self.account,
+            Payer::Worker(place) => self.workers[usize::from(place)].account,
+        }
+    }
+
+    /// How many ended workers' memory has not come back to the client's account yet: an estimate from what it has in
+    /// use beside the limits of the live ones, in units of the last limit.
+    pub(crate) fn teardowns_pending(&mut self) -> u64 {
+        self.flush();
+        let live: u64 = self.limits.iter().sum();
+        match Factory(self.account).info() {
+            Ok(info) if self.last_limit > 0 => info.used.saturating_sub(live) / self.last_limit,
+            _ => 0,
+        }
+    }
+
+    /// A sealed copy of the first `length` bytes of a dataspace, in a slot of the pool.
+    fn sealed_copy(&mut self, source: CapIndex, length: u64, account: CapIndex) -> Result<CapIndex, Error> {
+        let size = memory::round_up(length)?;
+        let slot = self.pool.pop().ok_or(Error::NoSpace)?;
+        let copied = Factory(account).create_dataspace(size, slot).and_then(|copy| {
+            copy.copy_in(0, Dataspace(source), 0, length)?;
+            copy.seal()
+        });
+        if copied.is_err() {
+            drop_cap(slot);
+            self.pool.push(slot);
+        }
+        copied.map(|()| slot)
+    }
+}
+
+/// Drops a capability. An empty slot stays empty.
+fn drop_cap(cap: CapIndex) {
+    let _ = Task(CapIndex::TASK).drop_cap(cap);
+}
+
+impl Platform for Machine {
+    type Program = Box<Program>;
+
+    fn now(&mut self) -> u64 {
+        clock::now_ns()
+    }
+
+    fn answer(&mut self, reply: CapIndex, answer: Answer<'_>) {
+        let seed = if let Answer::Request { .. } = answer {
+            self.seed()
+        } else {
+            [0; 2]
+        };
+        self.flush();
+        let (tag, given) = encode(Utcb::current(), answer, seed);
+        match given {
+            None => self.pending = Some(Pending { reply, tag }),
+            Some(given) => {
+                // If nobody takes it, the slot is not empty afterwards.
+                let _ = syscall::reply(Some(reply), tag);
+                self.pool.push(reply);
+                self.discard(given);
+            }
+        }
+    }
+
+    fn forget(&mut self, reply: CapIndex) {
+        self.discard(reply);
+    }
+
+    fn discard(&mut self, cap: CapIndex) {
+        self.flush();
+        drop_cap(cap);
+        self.pool.push(cap);
+    }
+
+    fn notify(&mut self, irq: CapIndex) {
+        self.flush();
+        // What the client gave is its own matter.
+        let _ = Irq(irq).trigger();
+    }
+
+    fn read(&mut self, dataspace: CapIndex, length: u64) -> Result<Box<[u8]>, FaasError> {
+        self.flush();
+        let source = Dataspace(dataspace);
+        let text = source
+            .info()
+            .map_err(|_| FaasError::InvalidPayload)
+            .and_then(|info| {
+                if info.size < length {
+                    return Err(FaasError::InvalidPayload);
+                }
+                let mut text = vec![0; length as usize];
+                source.read(0, &mut text).map_err(|_| FaasError::InvalidPayload)?;
+                Ok(text.into_boxed_slice())
+            });
+        self.discard(dataspace);
+        text
+    }
+
+    fn load(
+        &mut self,
+        code: CapIndex,
+        length: u64,
+        config: &ActionConfig,
+    ) -> Result<Box<Program>, FaasError> {
+        self.flush();
+        let prepared = match config.runtime {
+            Runtime::Native => self.keep_code(code, length),
+            Runtime::Linux | Runtime::Python => Err(FaasError::InvalidImage(ImageFault::NoRuntime)),
+        };
+        self.discard(code);
+        let code = prepared?;
+        let program = loader::Program::prepare(Dataspace(code.index()), Some(length)).map_err(image_error)?;
+        let plan = Plan::new(&program, None, DEFAULT_STACK_SIZE, CapIndex::INFO_PAGE).map_err(image_error)?;
+        Ok(Box::new(Program {
+            plan,
+            _program: program,
+            _code: code,
+        }))
+    }
+
+    fn unload(&mut self, program: Box<Program>) {
+        self.flush();
+        drop(program);
+    }
+
+    fn launch(&mut self, program: &Box<Program>, launch: Launch) -> Result<(), LaunchError> {
+        self.flush();
+        let slots = self.workers[usize::from(launch.worker.index)];
+        match Factory(self.account_of(launch.payer)).create_factory(launch.memory, slots.account) {
+            Ok(_) => {}
+            Err(Error::NoMemory) => return Err(LaunchError::Later),
+            Err(error) => return Err(LaunchError::Refused(error)),
+        }
+        let capabilities = [
+            MapEntry::copy(slots.account, CapIndex::FACTORY, Rights::CLIENT),
+            self.minted(Sender::Worker(launch.worker), CapIndex::PARENT),
+            self.minted(Sender::Log(launch.worker), CapIndex::LOG),
+        ];
+        let task = loader::Launch {
+            account: slots.account,
+            scheduler: CapIndex::SCHEDULER,
+            placement: Placement {
+                cpu: Placement::SAME_CPU,
+                priority: launch.priority.min(SEAT_PRIORITY),
+                slice_us: 0,
+            },
+            handler: self.gate,
+            handler_label: Sender::Fault(launch.worker).label(),
+            capabilities: &capabilities,
+            arguments: None,
+        };
+        program.plan.launch(&task, slots.launched).map_err(|error| {
+            let _ = Task(CapIndex::TASK).delete(slots.account);
+            match error {
+                LoadError::Kernel {
+                    error: Error::NoMemory,
+                    ..
+                } => LaunchError::LimitTooLow,
+                LoadError::Kernel { error, .. } => LaunchError::Refused(error),
+                LoadError::Elf(_) | LoadError::ImagesOverlap | LoadError::BadArguments => {
+                    LaunchError::Refused(Error::Invalid)
+                }
+            }
+        })?;
+        if launch.payer == Payer::Client {
+            self.limits[usize::from(launch.worker.index)] = launch.memory;
+            self.last_limit = launch.memory;
+        }
+        Ok(())
+    }
+
+    fn destroy(&mut self, worker: u16) {
+        self.flush();
+        // The account pays for the task and its thread, so they go with it.
+        let _ = Task(CapIndex::TASK).delete(self.workers[usize::from(worker)].account);
+        self.limits[usize::from(worker)] = 0;
+    }
+
+    fn room(&mut self, worker: u16) -> u64 {
+        self.flush();
+        let info = Factory(self.workers[usize::from(worker)].account).info();
+        info.map_or(0, |info| {
+            info.limit
+                .saturating_sub(info.used.saturating_add(CALLER_RESERVE))
+        })
+    }
+
+    fn accept(&mut self, dataspace: CapIndex, length: u64) -> Result<(), FaasError> {
+        self.flush();
+        match Dataspace(dataspace).info() {
+            Ok(info) if info.sealed && info.size >= length => Ok(()),
+            _ => {
+                self.discard(dataspace);
+                Err(FaasError::InvalidPayload)
+            }
+        }
+    }
+
+    fn copy(&mut self, dataspace: CapIndex, length: u64, payer: Payer) -> Result<CapIndex, FaasError> {
+        self.flush();
+        let account = self.account_of(payer);
+        let copied = match Dataspace(dataspace).info() {
+            Ok(info) if info.size >= length && length > 0 => self
+                .sealed_copy(dataspace, length, account)
+                .map_err(FaasError::from),
+            _ => Err(FaasError::InvalidPayload),
+        };
+        self.discard(dataspace);
+        copied
+    }
+}
+
+impl Machine {
+    /// A capability for a worker, with a label of its own.
+    fn minted(&self, sender: Sender, to: CapIndex) -> MapEntry {
+        MapEntry {
+            from: self.gate,
+            to,
+            rights: Rights::CLIENT,
+            grant: false,
+            label: sender.label(),
+        }
+    }
+
+    /// A dataspace with the code that neither the client nor anybody else can change or take away: that of a boot
+    /// module itself, else a copy.
+    fn keep_code(&mut self, code: CapIndex, length: u64) -> Result<OwnedCap, FaasError> {
+        let info = Dataspace(code).info().map_err(|_| FaasError::InvalidPayload)?;
+        if info.size < length {
+            return Err(FaasError::InvalidImage(ImageFault::TooLarge));
+        }
+        if info.sealed && info.fixed {
+            let copy = |slot| Task(CapIndex::TASK).map(&[MapEntry::copy(code, slot, Rights::READ)]);
+            return Slot::fill(copy).map_err(FaasError::from);
+        }
+        let too_large = |error| match error {
+            Error::NoMemory => FaasError::InvalidImage(ImageFault::TooLarge),
+            other => FaasError::from(other),
+        };
+        let copy = self.sealed_copy(code, length, self.account).map_err(too_large)?;
+        // The program owns the slot from now on; the pool gets another one.
+        let replacement = Slot::allocate().map_err(FaasError::from)?;
+        self.pool.push(replacement.filled().leak());
+        Ok(OwnedCap::adopt(copy))
+    }
+}
+
+/// Encodes an answer; also tells the slot of a capability that moves.
+fn encode(utcb: &Utcb, answer: Answer<'_>, seed: [u64; 2]) -> (Tag, Option<CapIndex>) {
+    match answer {
+        Answer::Request {
+            activation,
+            deadline_ns,
+            depth,
+            body,
+        } => {
+            let (body, bytes, given) = split(body);
+            let request = Request {
+                activation,
+                deadline_ns,
+                depth,
+                seed,
+                body,
+            };
+            (SupervisorReply::ready(utcb, Ok(&request), bytes), given)
+        }
+        Answer::Result(completion, body) => {
+            let (body, bytes, given) = split(body);
+            let completion = Completion { body, ..*completion };
+            (ActionsReply::invoke(utcb, Ok(&completion), bytes), given)
+        }
+        Answer::Failed(error) => (ActionsReply::invoke(utcb, Err(error), &[]), None),
+        Answer::Accepted(number) => (ActionsReply::invoke_async(utcb, Ok(&number)), None),
+    }
+}
+
+fn split(content: Content<'_>) -> (Body, &[u8], Option<CapIndex>) {
+    match content {
+        Content::Short(bytes) => (Body::Inline, bytes, None),
+        Content::Lent(cap, length) => {
+            let memory = Cap::new(cap).with_rights(Rights::READ);
+            (Body::Dataspace(Block { memory, length }), &[], None)
+        }
+        Content::Given(cap, length) => {
+            let memory = Cap::new(cap).granted();
+            (Body::Dataspace(Block { memory, length }), &[], Some(cap))
+        }
+    }
+}
+
+/// What an error of the loader means to the client.
+fn image_error(error: LoadError) -> FaasError {
+    let fault = match error {
+        LoadError::Kernel { error, .. } => return error.into(),
+        LoadError::ImagesOverlap | LoadError::BadArguments => ImageFault::BadAddress,
+        LoadError::Elf(error) => match error {
+            ElfError::Truncated | ElfError::OutsideFile(_) => ImageFault::Truncated,
+            ElfError::NotElf => ImageFault::NotElf,
+            ElfError::WrongMachine | ElfError::NotExecutable => ImageFault::WrongKind,
+            ElfError::NeedsInterpreter => ImageFault::Dynamic,
+            ElfError::NoSegments => ImageFault::NoSegments,
+            ElfError::BadHeaders
+            | ElfError::TooManySegments
+            | ElfError::SizesContradict(_)
+            | ElfError::Misaligned(_) => ImageFault::BadSegment,
+            ElfError::BadAddress(_) => ImageFault::BadAddress,
+            ElfError::Overlap(_) => ImageFault::Overlap,
+            ElfError::WritableExecutable(_) => ImageFault::WritableCode,
+            ElfError::BadEntry => ImageFault::BadEntry,
+        },
+    };
+    FaasError::InvalidImage(fault)
+}

@@ -1,0 +1,282 @@
+//! The registry: gives clients a core, and looks after the threads there.
+
+use crate::seat::{self, OPEN, SeatSlots, Setup};
+use crate::{SEAT_PRIORITY, StartError, failed};
+use alloc::vec::Vec;
+use core::fmt;
+use core::panic::PanicInfo;
+use interfaces::faas::{FaasError, Registration, Registry as Protocol, RegistryInterface, RegistryStatus};
+use l4::exception::ExceptionFrame;
+use l4::object::{Factory, Placement, Task};
+use l4::protocol::EXCEPTION;
+use l4::{CapIndex, Error, NEVER, POLL, Tag, Utcb, syscall, utcb};
+use l4_rpc::{Caller, Cap, Incoming, Reply};
+use l4re::server::{self, Service};
+use l4re::thread::{Builder, JoinHandle};
+use l4re::{OwnedCap, Slot, clock, println, start};
+use manager::options::Options;
+use manager::seats::Seats;
+
+/// Label of registrations.
+pub(crate) const REGISTRY_LABEL: u64 = 0x10;
+/// Label of faults of the seats' threads; the seat's number stands above.
+const FAULT_LABEL: u64 = 0x20;
+const SEAT_SHIFT: u32 = 8;
+
+/// Word of a seat thread's UTCB that holds the seat's number plus one.
+const SEAT_WORD: usize = utcb::TLS_WORD + 1;
+const SEAT_STACK: u64 = 128 << 10;
+/// Memory that the manager keeps for itself, in all and for each seat.
+const OWN_MEMORY: u64 = 2 << 20;
+const SEAT_MEMORY: u64 = 1 << 20;
+/// How long a registration waits for a core or memory that a client who is gone gives back, and between two looks.
+const PATIENCE_NS: u64 = 50_000_000;
+const LOOK_NS: u64 = 1_000_000;
+/// How long a seat's thread may take to get ready.
+const OPEN_NS: u64 = 1_000_000_000;
+
+static SEATS: spin::Once<Seats> = spin::Once::new();
+
+/// A seat's thread and what it shares with the registry.
+struct SeatThread {
+    handle: JoinHandle,
+    slots: SeatSlots,
+}
+
+pub(crate) struct Registry {
+    seats: &'static Seats,
+    threads: Vec<Option<SeatThread>>,
+    client_memory: u64,
+    show_logs: bool,
+    /// Where seats' threads' faults go.
+    fault_gate: OwnedCap,
+    /// The seat whose capabilities are on their way to its client.
+    offered: Option<SeatSlots>,
+}
+
+impl Registry {
+    /// The registry for these CPUs. Threads are made when their seats are first taken.
+    pub(crate) fn new(cpus: u64, options: &Options) -> Result<Registry, StartError> {
+        let seats = SEATS.call_once(|| Seats::new(cpus, options.clients_per_cpu));
+        let info = Factory(CapIndex::FACTORY)
+            .info()
+            .map_err(failed("asking for the memory left"))?;
+        let count = seats.len() as u64;
+        let left = info
+            .limit
+            .saturating_sub(info.used + OWN_MEMORY + count * SEAT_MEMORY);
+        start::set_panic_hook(on_panic);
+        Ok(Registry {
+            seats,
+            threads: (0..seats.len()).map(|_| None).collect(),
+            client_memory: options.client_memory.unwrap_or(left / count),
+            show_logs: options.show_logs,
+            fault_gate: server::create_gate(FAULT_LABEL).map_err(failed("creating the fault gate"))?,
+            offered: None,
+        })
+    }
+
+    /// Takes a seat, if need be one that is just being given back.
+    fn take_seat(&mut self) -> Result<usize, FaasError> {
+        let patience = clock::after(PATIENCE_NS);
+        loop {
+            if let Some(seat) = self.seats.take() {
+                return Ok(seat);
+            }
+            self.repair();
+            if clock::now_ns() >= patience {
+                return Err(FaasError::TooManyClients {
+                    limit: self.seats.in_service() as u64,
+                });
+            }
+            clock::sleep(LOOK_NS);
+        }
+    }
+
+    /// Cleans up after seats whose threads ended, so that new threads can take their places.
+    fn repair(&mut self) {
+        for (index, place) in self.threads.iter_mut().enumerate() {
+            if !self.seats.is_broken(index) {
+                continue;
+            }
+            if let Some(SeatThread { handle, slots }) = place.take() {
+                let _ = handle.join();
+                // The account pays for the client's gate and workers, so nobody waits for the dead thread any more.
+                let _ = Task(CapIndex::TASK).delete(slots.account);
+                for cap in [slots.gate, slots.account, slots.client, slots.scheduler] {
+                    drop(OwnedCap::adopt(cap));
+                }
+            }
+            self.seats.repair(index);
+        }
+    }
+
+    /// Has a seat make what its client gets.
+    fn open(&mut self, index: usize) -> Result<Registration, FaasError> {
+        let cpu = self.seats.cpu(index).unwrap_or(0);
+        let slots = self.thread(index, cpu)?;
+        self.create_account(slots.account)?;
+        let opened = syscall::call_until(slots.gate, Tag::new(OPEN, 0, 0), clock::after(OPEN_NS)).result();
+        if let Err(error) = opened {
+            let _ = Task(CapIndex::TASK).delete(slots.account);
+            return Err(error.into());
+        }
+        self.offered = Some(slots);
+        Ok(Registration {
+            client: Cap::new(slots.client).granted(),
+            scheduler: Cap::new(slots.scheduler).granted(),
+            cpu,
+        })
+    }
+
+    /// Creates a client's account, if need be as soon as the memory of the last one is back.
+    fn create_account(&self, slot: CapIndex) -> Result<(), FaasError> {
+        let patience = clock::after(PATIENCE_NS);
+        loop {
+            match Factory(CapIndex::FACTORY).create_factory(self.client_memory, slot) {
+                Ok(_) => return Ok(()),
+                Err(Error::NoMemory) if clock::now_ns() < patience => clock::sleep(LOOK_NS),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// What the seat's thread shares with the registry; the thread is made if there is none.
+    fn thread(&mut self, index: usize, cpu: u32) -> Result<SeatSlots, FaasError> {
+        if let Some(thread) = &self.threads[index] {
+            return Ok(thread.slots);
+        }
+        let gate = Slot::fill(|slot| Factory(CapIndex::FACTORY).create_gate(0, CapIndex::NONE, slot))?;
+        let (account, client, scheduler) = (Slot::allocate()?, Slot::allocate()?, Slot::allocate()?);
+        let slots = SeatSlots {
+            gate: gate.leak(),
+            account: account.filled().leak(),
+            client: client.filled().leak(),
+            scheduler: scheduler.filled().leak(),
+        };
+        let setup = Setup {
+            index,
+            cpu,
+            slots,
+            show_logs: self.show_logs,
+        };
+        let builder = Builder {
+            placement: Placement {
+                cpu,
+                priority: SEAT_PRIORITY,
+                slice_us: 0,
+            },
+            stack_size: SEAT_STACK,
+            handler: self.fault_gate.index(),
+            handler_label: FAULT_LABEL | (index as u64) << SEAT_SHIFT,
+            ..Builder::default()
+        };
+        let handle = builder.spawn(move || run_seat(setup))?;
+        self.threads[index] = Some(SeatThread { handle, slots });
+        Ok(slots)
+    }
+
+    /// A seat's thread faulted: it ends, and its client gets errors. Others notice nothing.
+    fn fault(&mut self, label: u64, incoming: &Incoming, utcb: &Utcb) -> Reply {
+        if incoming.tag().label() == EXCEPTION {
+            let seat = (label >> SEAT_SHIFT) as usize;
+            let mut words = [0; ExceptionFrame::WORDS];
+            utcb.read(0, &mut words);
+            let frame = ExceptionFrame::from_words(&words);
+            println!(
+                "the thread of seat {seat} crashed: vector {}, address {:#x}, instruction {:#x}",
+                frame.vector, frame.address, frame.rip
+            );
+            self.seats.retire(seat);
+        }
+        Reply::error(Error::NotPermitted)
+    }
+}
+
+impl Protocol for Registry {
+    fn register(&mut self, _: Caller) -> Result<Registration, FaasError> {
+        self.withdraw();
+        let index = self.take_seat()?;
+        self.open(index).inspect_err(|_| {
+            self.seats.give_back(index);
+        })
+    }
+
+    fn status(&mut self, _: Caller) -> Result<RegistryStatus, FaasError> {
+        let taken = self.seats.taken();
+        Ok(RegistryStatus {
+            clients: taken as u64,
+            free_cores: (self.seats.in_service() - taken) as u64,
+        })
+    }
+}
+
+impl Registry {
+    /// Drops what a client was to get. Where it got it, the slots are empty; where it did not, the seat sees that nobody
+    /// has the client's gate.
+    fn withdraw(&mut self) {
+        if let Some(slots) = self.offered.take() {
+            for slot in [slots.client, slots.scheduler] {
+                let _ = Task(CapIndex::TASK).drop_cap(slot);
+            }
+        }
+    }
+}
+
+impl Service for Registry {
+    fn serve(&mut self, incoming: &Incoming, utcb: &Utcb) -> Reply {
+        match incoming.caller().label {
+            REGISTRY_LABEL => RegistryInterface::dispatch(self, incoming, utcb),
+            label if label & FAULT_LABEL != 0 => self.fault(label, incoming, utcb),
+            _ => Reply::error(Error::BadProtocol),
+        }
+    }
+
+    fn deadline(&self) -> u64 {
+        if self.offered.is_some() { POLL } else { NEVER }
+    }
+
+    fn timeout(&mut self) {
+        self.withdraw();
+    }
+}
+
+impl fmt::Display for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} clients possible, {} MiB for each",
+            self.seats.len(),
+            self.client_memory >> 20
+        )
+    }
+}
+
+/// A seat's thread.
+fn run_seat(setup: Setup) {
+    Utcb::current().set_word(SEAT_WORD, setup.index as u64 + 1);
+    if let Err(error) = seat::serve(setup, vacated) {
+        println!("seat {} can't be set up: {error}", setup.index);
+    }
+    retire(setup.index);
+}
+
+fn vacated(index: usize) {
+    if let Some(seats) = SEATS.get() {
+        seats.give_back(index);
+    }
+}
+
+fn retire(index: usize) {
+    if let Some(seats) = SEATS.get() {
+        seats.retire(index);
+    }
+}
+
+/// A thread that panics ends, and its seat is out of service until the registry cleans up.
+fn on_panic(info: &PanicInfo<'_>) {
+    println!("{info}");
+    if let Some(index) = Utcb::current().word(SEAT_WORD).checked_sub(1) {
+        retire(index as usize);
+    }
+}

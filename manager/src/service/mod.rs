@@ -1,0 +1,113 @@
+//! The service of one client: its actions, workers and activations, and what happens to them.
+//!
+//! One thread owns a service and feeds it one event after the other: requests of the client, messages of workers,
+//! faults, the clock. Nothing here blocks or is shared. Each request is answered exactly once, at the latest when its
+//! deadline passes, unless who asked is gone.
+//!
+//! An activation waits in its action's queue, runs in a worker, and ends with an answer; an asynchronous one then
+//! stays until its result is fetched. A worker starts for one activation; when that is done it is destroyed or, in
+//! warm mode, idles until the next one.
+
+mod invoke;
+mod manage;
+mod observe;
+mod queue;
+mod teardown;
+#[cfg(test)]
+mod tests;
+mod time;
+mod work;
+
+pub use invoke::{Invocation, Style};
+pub use work::Outcome;
+
+use crate::action::Actions;
+use crate::activation::Activation;
+use crate::body::ShortBody;
+use crate::label::WorkerId;
+use crate::limits::Limits;
+use crate::log_tail::LogTail;
+use crate::platform::Platform;
+use crate::slab::Slab;
+use crate::totals::Totals;
+use crate::worker::Worker;
+use alloc::vec::Vec;
+use interfaces::faas::ActivationId;
+use l4::NEVER;
+
+/// The service of one client.
+#[derive(Debug)]
+pub struct Service<P: Platform> {
+    platform: P,
+    limits: Limits,
+    actions: Actions<P::Program>,
+    activations: Slab<Activation>,
+    /// Short bodies of the activations, by their places.
+    bodies: Vec<ShortBody>,
+    workers: Slab<Worker>,
+    /// What the workers logged, by their places.
+    logs: Vec<LogTail>,
+    /// What the worker of the last finished activation logged.
+    last_log: LogTail,
+    /// Number of that activation.
+    last_logged: ActivationId,
+    /// Counts workers and activations, so that none is mistaken for an earlier one.
+    generation: u32,
+    /// No deadline is earlier than this.
+    wake_at: u64,
+    /// When to try again what lacked memory.
+    retry_at: u64,
+    /// A waiting activation may have its turn now.
+    unserved: bool,
+    totals: Totals,
+}
+
+impl<P: Platform> Service<P> {
+    /// A service without actions.
+    pub fn new(platform: P, limits: Limits) -> Service<P> {
+        Service {
+            platform,
+            limits,
+            actions: Actions::new(limits.actions),
+            activations: Slab::new(limits.activations),
+            bodies: (0..limits.activations).map(|_| ShortBody::default()).collect(),
+            workers: Slab::new(limits.workers),
+            logs: (0..limits.workers).map(|_| LogTail::default()).collect(),
+            last_log: LogTail::default(),
+            last_logged: 0,
+            generation: 0,
+            wake_at: NEVER,
+            retry_at: NEVER,
+            unserved: false,
+            totals: Totals::default(),
+        }
+    }
+
+    /// The machine.
+    pub fn platform(&mut self) -> &mut P {
+        &mut self.platform
+    }
+
+    /// When [`Service::on_time`] is to be called, in nanoseconds of the kernel clock.
+    pub fn wake_at(&self) -> u64 {
+        self.wake_at.min(self.retry_at)
+    }
+
+    fn next_generation(&mut self) -> u32 {
+        self.generation = self.generation.wrapping_add(1);
+        self.generation
+    }
+
+    /// The worker, unless another one has its place now.
+    fn worker(&self, id: WorkerId) -> Option<&Worker> {
+        self.workers
+            .get(id.index)
+            .filter(|worker| worker.generation == id.generation)
+    }
+
+    fn worker_mut(&mut self, id: WorkerId) -> Option<&mut Worker> {
+        self.workers
+            .get_mut(id.index)
+            .filter(|worker| worker.generation == id.generation)
+    }
+}

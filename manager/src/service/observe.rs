@@ -1,0 +1,100 @@
+//! What clients and workers may know.
+
+use super::Service;
+use crate::activation::{Caller, Stage, parse_number};
+use crate::label::WorkerId;
+use crate::log_tail::LogTail;
+use crate::platform::Platform;
+use crate::totals::Totals;
+use interfaces::faas::{ActivationId, Counters, FaasError, FunctionInfo};
+
+impl<P: Platform> Service<P> {
+    /// What happened so far, and what there is now. Teardowns are the machine's matter.
+    pub fn counters(&self) -> Counters {
+        let finished = |stage: &Stage| matches!(stage, Stage::Finished(_));
+        Counters {
+            succeeded: self.totals.succeeded,
+            failed: self.totals.failed,
+            workers_started: self.totals.started,
+            workers_live: self.workers.len() as u64,
+            workers_idle: self
+                .actions
+                .iter()
+                .map(|(_, action)| u64::from(action.idle_count))
+                .sum(),
+            teardowns_pending: 0,
+            actions: self.actions.len() as u64,
+            activations: self
+                .activations
+                .iter()
+                .filter(|(_, activation)| finished(&activation.stage))
+                .count() as u64,
+        }
+    }
+
+    /// Numbers that only grow.
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// What the worker of an activation logged; 0 means the last finished activation. Only who asked for the
+    /// activation may read it.
+    ///
+    /// # Errors
+    /// [`FaasError::UnknownActivation`] if it neither runs nor was the last to finish.
+    pub fn log(&self, worker: Option<WorkerId>, number: ActivationId) -> Result<&LogTail, FaasError> {
+        if worker.is_none() && (number == 0 || number == self.last_logged) {
+            return Ok(&self.last_log);
+        }
+        let (index, generation) = parse_number(number).ok_or(FaasError::UnknownActivation)?;
+        let activation = self.activations.get(index).ok_or(FaasError::UnknownActivation)?;
+        if activation.generation != generation || activation.caller.worker() != worker {
+            return Err(FaasError::UnknownActivation);
+        }
+        match activation.stage {
+            Stage::Running(place) => Ok(&self.logs[usize::from(place)]),
+            _ => Err(FaasError::UnknownActivation),
+        }
+    }
+
+    /// The environment of a worker's function.
+    ///
+    /// # Errors
+    /// [`FaasError::UnknownAction`] if that was deleted meanwhile.
+    pub fn environment_of(&self, id: WorkerId) -> Result<&[u8], FaasError> {
+        let worker = self.worker(id).ok_or(FaasError::NotPermitted)?;
+        let action = self.actions.get(worker.action).ok_or(FaasError::UnknownAction)?;
+        Ok(&action.settings.environment)
+    }
+
+    /// What a worker may know of its function.
+    ///
+    /// # Errors
+    /// [`FaasError::UnknownAction`] if that was deleted meanwhile.
+    pub fn function_of(&self, id: WorkerId) -> Result<FunctionInfo, FaasError> {
+        let worker = self.worker(id).ok_or(FaasError::NotPermitted)?;
+        let action = self.actions.get(worker.action).ok_or(FaasError::UnknownAction)?;
+        Ok(FunctionInfo {
+            name: action.name.clone(),
+            handler: action.settings.handler.clone(),
+            version: worker.version,
+            memory_bytes: worker.memory,
+        })
+    }
+
+    /// An asynchronous activation of this asker.
+    pub(super) fn own_activation(
+        &self,
+        worker: Option<WorkerId>,
+        number: ActivationId,
+    ) -> Result<u16, FaasError> {
+        let (index, generation) = parse_number(number).ok_or(FaasError::UnknownActivation)?;
+        let activation = self.activations.get(index).ok_or(FaasError::UnknownActivation)?;
+        let own = matches!(activation.caller, Caller::Asynchronous { worker: asker, .. } if asker == worker);
+        if own && activation.generation == generation {
+            Ok(index)
+        } else {
+            Err(FaasError::UnknownActivation)
+        }
+    }
+}

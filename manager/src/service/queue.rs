@@ -1,0 +1,251 @@
+//! Who runs next: the actions' queues, and starting what is first.
+
+use super::Service;
+use crate::action::{ActionId, NONE};
+use crate::activation::Stage;
+use crate::platform::{Launch, LaunchError, Payer, Platform};
+use crate::worker::{Worker, WorkerState};
+use interfaces::faas::FaasError;
+use interfaces::manifest::StartMode;
+
+/// Why an activation was not started.
+pub(super) enum NotStarted {
+    /// Memory is lacking, but will be given back.
+    Starved,
+    /// It never will be.
+    Failed(FaasError),
+}
+
+impl<P: Platform> Service<P> {
+    /// Puts an activation at the end of its action's queue.
+    pub(super) fn enqueue(&mut self, id: ActionId, index: u16) {
+        let Some(action) = self.actions.get_mut(id) else {
+            return;
+        };
+        let last = action.waiting.last;
+        action.waiting.last = index;
+        action.waiting.length += 1;
+        if action.waiting.first == NONE {
+            action.waiting.first = index;
+        } else if let Some(activation) = self.activations.get_mut(last) {
+            activation.next = index;
+        }
+    }
+
+    /// Puts an activation back to the front of its action's queue.
+    fn requeue(&mut self, id: ActionId, index: u16) {
+        let (Some(action), Some(activation)) = (self.actions.get_mut(id), self.activations.get_mut(index))
+        else {
+            return;
+        };
+        activation.next = action.waiting.first;
+        activation.stage = Stage::Waiting;
+        action.waiting.first = index;
+        action.waiting.length += 1;
+        if action.waiting.last == NONE {
+            action.waiting.last = index;
+        }
+    }
+
+    /// Takes the first activation out of an action's queue.
+    fn dequeue(&mut self, id: ActionId) -> Option<u16> {
+        let action = self.actions.get_mut(id)?;
+        let index = action.waiting.first;
+        let activation = self.activations.get_mut(index)?;
+        action.waiting.first = activation.next;
+        action.waiting.length -= 1;
+        if action.waiting.first == NONE {
+            action.waiting.last = NONE;
+        }
+        activation.next = NONE;
+        Some(index)
+    }
+
+    /// Takes an activation out of the middle of its action's queue.
+    pub(super) fn unlink(&mut self, id: ActionId, index: u16) {
+        let Some(action) = self.actions.get_mut(id) else {
+            return;
+        };
+        let next = self
+            .activations
+            .get(index)
+            .map_or(NONE, |activation| activation.next);
+        let (mut previous, mut place) = (NONE, action.waiting.first);
+        while place != index {
+            let Some(activation) = self.activations.get(place) else {
+                return;
+            };
+            (previous, place) = (place, activation.next);
+        }
+        action.waiting.length -= 1;
+        if action.waiting.last == index {
+            action.waiting.last = previous;
+        }
+        match self.activations.get_mut(previous) {
+            Some(activation) => activation.next = next,
+            None => action.waiting.first = next,
+        }
+    }
+
+    /// Starts an action's waiting activations as long as it may run more.
+    pub(super) fn serve(&mut self, id: ActionId) {
+        loop {
+            match self.actions.get(id) {
+                Some(action) if action.running < action.settings.config.concurrent_requests => {}
+                _ => return,
+            }
+            let Some(index) = self.dequeue(id) else {
+                return;
+            };
+            match self.start(index) {
+                Ok(()) => {}
+                Err(NotStarted::Starved) => {
+                    self.requeue(id, index);
+                    let now = self.platform.now();
+                    self.retry_at = self.retry_at.min(now.saturating_add(self.limits.memory_retry_ns));
+                    return;
+                }
+                Err(NotStarted::Failed(error)) => self.settle(index, Err(error)),
+            }
+        }
+    }
+
+    /// Serves all actions if something happened that lets waiting activations run.
+    pub(super) fn serve_waiting(&mut self) {
+        while core::mem::take(&mut self.unserved) {
+            for place in 0..self.limits.actions {
+                if let Some(id) = self.actions.at(place) {
+                    self.serve(id);
+                }
+            }
+        }
+    }
+
+    /// Starts an activation that can't wait for its turn. When it lacks memory, waiting would not help either: who
+    /// could give some back waits for this one.
+    pub(super) fn start_out_of_turn(&mut self, index: u16) {
+        match self.start(index) {
+            Ok(()) => {}
+            Err(NotStarted::Starved) => self.settle(index, Err(FaasError::OutOfMemory)),
+            Err(NotStarted::Failed(error)) => self.settle(index, Err(error)),
+        }
+    }
+
+    /// Gives an activation an idle worker, or a new one.
+    fn start(&mut self, index: u16) -> Result<(), NotStarted> {
+        let gone = || NotStarted::Failed(FaasError::Cancelled);
+        let now = self.platform.now();
+        let activation = self.activations.get_mut(index).ok_or_else(gone)?;
+        activation.times.start_worker = now;
+        let action = self.actions.get_mut(activation.action).ok_or_else(gone)?;
+        activation.version = action.version;
+        if let Some(worker) = self.workers.get_mut(action.idle)
+            && let WorkerState::Idle { reply, next, .. } = worker.state
+        {
+            let place = action.idle;
+            action.idle = next;
+            action.idle_count -= 1;
+            action.running += 1;
+            worker.state = WorkerState::Busy(index);
+            activation.stage = Stage::Running(place);
+            activation.mode = StartMode::Warm;
+            self.totals.reused += 1;
+            self.logs[usize::from(place)].clear();
+            self.deliver(place, reply);
+            return Ok(());
+        }
+        self.launch(index, now)
+    }
+
+    /// Makes a worker for an activation.
+    fn launch(&mut self, index: u16, now: u64) -> Result<(), NotStarted> {
+        if self.workers.is_full() && !self.end_longest_idle() {
+            return Err(NotStarted::Starved);
+        }
+        let generation = self.next_generation();
+        let gone = || NotStarted::Failed(FaasError::Cancelled);
+        let activation = self.activations.get_mut(index).ok_or_else(gone)?;
+        let payer = Self::payer_of(activation);
+        let memory = match payer {
+            Payer::Client => activation.memory,
+            Payer::Worker(parent) => activation.memory.min(self.platform.room(parent)),
+        };
+        let action = self.actions.get_mut(activation.action).ok_or_else(gone)?;
+        let worker = Worker {
+            generation,
+            action: activation.action,
+            version: action.version,
+            state: WorkerState::Starting(index),
+            payer,
+            memory,
+            uses: 0,
+            children: 0,
+        };
+        let place = self.workers.insert(worker).map_err(|_| NotStarted::Starved)?;
+        let priority = action.settings.config.priority;
+        let launch = Launch {
+            worker: worker.id(place),
+            payer,
+            memory,
+            priority,
+        };
+        match self.platform.launch(&action.program, launch) {
+            Ok(()) => {
+                action.running += 1;
+                activation.stage = Stage::Running(place);
+                activation.mode = StartMode::Boot;
+                activation.starved_since = 0;
+                self.totals.started += 1;
+                self.logs[usize::from(place)].clear();
+                Ok(())
+            }
+            Err(error) => {
+                self.workers.remove(place);
+                Err(self.why_not_launched(index, error, &launch, now))
+            }
+        }
+    }
+
+    fn why_not_launched(&mut self, index: u16, error: LaunchError, launch: &Launch, now: u64) -> NotStarted {
+        match error {
+            LaunchError::LimitTooLow => NotStarted::Failed(FaasError::MemoryLimit {
+                limit_bytes: launch.memory,
+            }),
+            LaunchError::Refused(error) => NotStarted::Failed(error.into()),
+            LaunchError::Later => {
+                // Idle workers hold memory that nobody uses.
+                self.end_longest_idle();
+                // Busy workers of the client will give memory back when they end; who has none only waits for those
+                // that ended already.
+                let others = launch.payer == Payer::Client && !self.workers.is_empty();
+                let Some(activation) = self.activations.get_mut(index) else {
+                    return NotStarted::Failed(FaasError::Cancelled);
+                };
+                if activation.starved_since == 0 {
+                    activation.starved_since = now;
+                }
+                if others || now - activation.starved_since < self.limits.memory_wait_ns {
+                    NotStarted::Starved
+                } else {
+                    NotStarted::Failed(FaasError::OutOfMemory)
+                }
+            }
+        }
+    }
+}
+
+impl<P: Platform> Service<P> {
+    /// Whether a worker that has just done its work is kept.
+    pub(super) fn keeps(&self, worker: &Worker) -> bool {
+        // A worker that a nested call started belongs to its caller's account, and ends with it at the latest.
+        let Some(action) = self.actions.get(worker.action) else {
+            return false;
+        };
+        let config = &action.settings.config;
+        config.mode == StartMode::Warm
+            && !config.single_use
+            && worker.uses < config.reuse_limit
+            && worker.version == action.version
+            && worker.payer == Payer::Client
+    }
+}

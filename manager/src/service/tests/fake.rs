@@ -1,0 +1,402 @@
+//! A machine that keeps accounts of everything it gave away, and fails where a test wants it to.
+
+use crate::activation::parse_number;
+use crate::body::{Content, Sent};
+use crate::label::WorkerId;
+use crate::limits::Limits;
+use crate::platform::{Answer, Launch, LaunchError, Payer, Platform};
+use crate::service::{Invocation, Outcome, Service, Style};
+use interfaces::faas::{
+    ActionConfig, ActivationId, Completion, Definition, FaasError, ImageFault, InvokeOptions, WorkerTimes,
+};
+use interfaces::manifest::StartMode;
+use l4::CapIndex;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// An answer as it was seen.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Seen {
+    Request {
+        deadline: u64,
+        depth: u32,
+        body: Vec<u8>,
+    },
+    Result {
+        completion: Completion,
+        body: Vec<u8>,
+    },
+    Failed(FaasError),
+    Accepted(ActivationId),
+}
+
+#[derive(Debug, Default)]
+pub struct Machine {
+    pub now: u64,
+    /// Reply capabilities that are out, each with whether it may go without an answer.
+    pub replies: BTreeSet<CapIndex>,
+    pub forgotten: BTreeSet<CapIndex>,
+    pub answers: BTreeMap<CapIndex, Seen>,
+    pub caps: BTreeSet<CapIndex>,
+    pub notified: Vec<CapIndex>,
+    pub programs: usize,
+    /// Limits and payers of live workers.
+    pub workers: BTreeMap<u16, Launch>,
+    pub order: Vec<String>,
+    /// What the client's account has left, and what destroyed workers will give back later.
+    pub memory: u64,
+    pub returning: Vec<(u64, u64)>,
+    pub refuse_launch: Option<LaunchError>,
+    pub refuse_load: bool,
+    pub refuse_copy: bool,
+    pub bad_dataspace: bool,
+    next_cap: u32,
+}
+
+/// How long a destroyed worker's memory takes to come back.
+pub const TEARDOWN_NS: u64 = 300_000;
+
+impl Machine {
+    pub fn new(memory: u64) -> Machine {
+        Machine {
+            now: 1,
+            memory,
+            next_cap: 100,
+            ..Machine::default()
+        }
+    }
+
+    fn fresh(&mut self) -> CapIndex {
+        self.next_cap += 1;
+        CapIndex(self.next_cap)
+    }
+
+    pub fn reply(&mut self) -> CapIndex {
+        let reply = self.fresh();
+        self.replies.insert(reply);
+        reply
+    }
+
+    pub fn cap(&mut self) -> CapIndex {
+        let cap = self.fresh();
+        self.caps.insert(cap);
+        cap
+    }
+
+    fn use_up(&mut self, cap: CapIndex) {
+        assert!(self.caps.remove(&cap), "{cap:?} was used up before");
+    }
+
+    fn body(&mut self, content: Content<'_>) -> Vec<u8> {
+        match content {
+            Content::Short(bytes) => bytes.to_vec(),
+            Content::Lent(cap, length) => {
+                assert!(self.caps.contains(&cap), "{cap:?} is gone");
+                vec![0xda; length as usize]
+            }
+            Content::Given(cap, length) => {
+                self.use_up(cap);
+                vec![0xda; length as usize]
+            }
+        }
+    }
+
+    fn settle_accounts(&mut self) {
+        let now = self.now;
+        let back: u64 = self
+            .returning
+            .iter()
+            .filter(|(at, _)| *at <= now)
+            .map(|(_, bytes)| bytes)
+            .sum();
+        self.returning.retain(|(at, _)| *at > now);
+        self.memory += back;
+    }
+}
+
+impl Platform for Machine {
+    type Program = CapIndex;
+
+    fn now(&mut self) -> u64 {
+        self.now
+    }
+
+    fn answer(&mut self, reply: CapIndex, answer: Answer<'_>) {
+        assert!(
+            self.replies.remove(&reply),
+            "{reply:?} is answered twice, or after it was dropped"
+        );
+        let seen = match answer {
+            Answer::Request {
+                activation,
+                deadline_ns,
+                depth,
+                body,
+            } => {
+                assert!(parse_number(activation).is_some());
+                Seen::Request {
+                    deadline: deadline_ns,
+                    depth,
+                    body: self.body(body),
+                }
+            }
+            Answer::Result(completion, body) => Seen::Result {
+                completion: *completion,
+                body: self.body(body),
+            },
+            Answer::Failed(error) => Seen::Failed(error.clone()),
+            Answer::Accepted(number) => Seen::Accepted(number),
+        };
+        self.order.push(format!("answer {reply:?}"));
+        self.answers.insert(reply, seen);
+    }
+
+    fn forget(&mut self, reply: CapIndex) {
+        assert!(self.replies.remove(&reply), "{reply:?} is dropped twice");
+        self.forgotten.insert(reply);
+    }
+
+    fn discard(&mut self, cap: CapIndex) {
+        self.use_up(cap);
+    }
+
+    fn notify(&mut self, irq: CapIndex) {
+        assert!(self.caps.contains(&irq));
+        self.notified.push(irq);
+    }
+
+    fn read(&mut self, dataspace: CapIndex, length: u64) -> Result<Box<[u8]>, FaasError> {
+        self.use_up(dataspace);
+        if self.bad_dataspace {
+            return Err(FaasError::InvalidPayload);
+        }
+        let entry = b"NAME=value\0".iter().copied();
+        Ok(entry.cycle().take(length as usize).collect())
+    }
+
+    fn load(&mut self, code: CapIndex, _length: u64, _config: &ActionConfig) -> Result<CapIndex, FaasError> {
+        self.use_up(code);
+        if self.refuse_load {
+            return Err(FaasError::InvalidImage(ImageFault::NotElf));
+        }
+        self.programs += 1;
+        Ok(code)
+    }
+
+    fn unload(&mut self, _program: CapIndex) {
+        self.programs -= 1;
+    }
+
+    fn launch(&mut self, _program: &CapIndex, launch: Launch) -> Result<(), LaunchError> {
+        self.settle_accounts();
+        if let Some(error) = self.refuse_launch {
+            return Err(error);
+        }
+        match launch.payer {
+            Payer::Client if launch.memory > self.memory => return Err(LaunchError::Later),
+            Payer::Client => self.memory -= launch.memory,
+            Payer::Worker(parent) => assert!(self.workers.contains_key(&parent), "a dead worker pays"),
+        }
+        assert!(self.workers.insert(launch.worker.index, launch).is_none());
+        Ok(())
+    }
+
+    fn destroy(&mut self, worker: u16) {
+        let launch = self.workers.remove(&worker).expect("destroyed twice");
+        let orphans = self
+            .workers
+            .values()
+            .filter(|other| other.payer == Payer::Worker(worker))
+            .count();
+        assert_eq!(orphans, 0, "a nested worker outlives its payer");
+        if launch.payer == Payer::Client {
+            self.returning.push((self.now + TEARDOWN_NS, launch.memory));
+        }
+        self.order.push(format!("destroy {worker}"));
+    }
+
+    fn room(&mut self, worker: u16) -> u64 {
+        self.workers[&worker].memory / 2
+    }
+
+    fn accept(&mut self, dataspace: CapIndex, _length: u64) -> Result<(), FaasError> {
+        if self.bad_dataspace {
+            self.use_up(dataspace);
+            return Err(FaasError::InvalidPayload);
+        }
+        assert!(self.caps.contains(&dataspace));
+        Ok(())
+    }
+
+    fn copy(&mut self, dataspace: CapIndex, _length: u64, payer: Payer) -> Result<CapIndex, FaasError> {
+        if let Payer::Worker(worker) = payer {
+            assert!(self.workers.contains_key(&worker), "a dead worker pays");
+        }
+        self.use_up(dataspace);
+        if self.refuse_copy {
+            return Err(FaasError::OutOfMemory);
+        }
+        Ok(self.cap())
+    }
+}
+
+pub type TestService = Service<Machine>;
+
+pub const WORKER_MEMORY: u64 = 1 << 20;
+pub const TIMEOUT_NS: u64 = 75_000_000;
+pub const KEEPALIVE_NS: u64 = 1_000_000_000;
+
+pub fn config(mode: StartMode) -> ActionConfig {
+    ActionConfig {
+        memory_bytes: WORKER_MEMORY,
+        timeout_ns: TIMEOUT_NS,
+        concurrent_requests: 2,
+        queue_length: 3,
+        keepalive_ns: KEEPALIVE_NS,
+        reuse_limit: 3,
+        mode,
+        ..ActionConfig::default()
+    }
+}
+
+pub fn definition(name: &str, config: ActionConfig) -> Definition<'_> {
+    Definition {
+        name: name.as_bytes(),
+        code_bytes: 5000,
+        handler: "",
+        environment_bytes: 0,
+        config,
+    }
+}
+
+pub fn service() -> TestService {
+    service_with(
+        Limits {
+            actions: 4,
+            workers: 8,
+            activations: 12,
+            depth: 3,
+            ..Limits::default()
+        },
+        8,
+    )
+}
+
+pub fn service_with(limits: Limits, workers_worth: u64) -> TestService {
+    Service::new(Machine::new(workers_worth * WORKER_MEMORY), limits)
+}
+
+/// A client, and workers, in a few words.
+impl TestService {
+    pub fn with_action(mut self, name: &str, config: ActionConfig) -> TestService {
+        assert_eq!(self.create_action(name, config), Ok(()));
+        self
+    }
+
+    pub fn create_action(&mut self, name: &str, config: ActionConfig) -> Result<(), FaasError> {
+        let code = self.platform.cap();
+        self.create(&definition(name, config), code, None)
+    }
+
+    pub fn update_action(&mut self, name: &str, config: ActionConfig) -> Result<u32, FaasError> {
+        let (code, environment) = (self.platform.cap(), self.platform.cap());
+        let definition = Definition {
+            environment_bytes: 22,
+            ..definition(name, config)
+        };
+        self.update(&definition, code, Some(environment))
+    }
+
+    pub fn request(
+        &mut self,
+        worker: Option<WorkerId>,
+        style: Style,
+        name: &str,
+        body: Sent<'_>,
+    ) -> CapIndex {
+        let reply = self.platform.reply();
+        let (name, options) = (name.as_bytes(), InvokeOptions::default());
+        self.invoke(Invocation {
+            worker,
+            reply,
+            style,
+            name,
+            options,
+            body,
+        });
+        self.check();
+        reply
+    }
+
+    pub fn call(&mut self, name: &str) -> CapIndex {
+        self.request(None, Style::Wait, name, Sent::Short(b"in"))
+    }
+
+    pub fn nested(&mut self, worker: WorkerId, name: &str) -> CapIndex {
+        self.request(Some(worker), Style::Wait, name, Sent::Short(b"in"))
+    }
+
+    pub fn live(&self) -> Vec<WorkerId> {
+        self.workers
+            .iter()
+            .map(|(place, worker)| worker.id(place))
+            .collect()
+    }
+
+    /// The worker that was started last.
+    pub fn newest(&self) -> WorkerId {
+        self.live()
+            .into_iter()
+            .max_by_key(|id| id.generation)
+            .expect("no worker")
+    }
+
+    pub fn ready(&mut self, id: WorkerId) -> CapIndex {
+        let reply = self.platform.reply();
+        self.worker_ready(id, reply);
+        self.check();
+        reply
+    }
+
+    pub fn done(&mut self, id: WorkerId, result: Sent<'_>) -> CapIndex {
+        let reply = self.platform.reply();
+        self.worker_done(id, reply, WorkerTimes::default(), Outcome::Result(result));
+        self.check();
+        reply
+    }
+
+    pub fn pass(&mut self, nanoseconds: u64) {
+        self.platform.now += nanoseconds;
+        self.on_time();
+        self.check();
+    }
+
+    pub fn seen(&self, reply: CapIndex) -> Option<&Seen> {
+        self.platform.answers.get(&reply)
+    }
+
+    pub fn error(&self, reply: CapIndex) -> &FaasError {
+        match self.seen(reply) {
+            Some(Seen::Failed(error)) => error,
+            other => panic!("{other:?} is no error"),
+        }
+    }
+
+    pub fn result(&self, reply: CapIndex) -> (Completion, Vec<u8>) {
+        match self.seen(reply) {
+            Some(Seen::Result { completion, body }) => (*completion, body.clone()),
+            other => panic!("{other:?} is no result"),
+        }
+    }
+
+    /// Closes the service and makes sure that nothing is left.
+    pub fn close_and_check(mut self) {
+        self.close();
+        self.check();
+        let machine = &self.platform;
+        assert!(machine.caps.is_empty(), "left: {:?}", machine.caps);
+        assert!(machine.replies.is_empty(), "unanswered: {:?}", machine.replies);
+        assert!(machine.workers.is_empty() && machine.programs == 0);
+        assert!(self.activations.is_empty() && self.workers.is_empty());
+        assert_eq!(self.wake_at(), l4::NEVER);
+    }
+}

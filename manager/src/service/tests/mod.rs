@@ -1,0 +1,85 @@
+//! The service on a fake machine.
+
+mod fake;
+mod limits;
+mod nested;
+mod random;
+mod single;
+
+use super::Service;
+use crate::action::NONE;
+use crate::activation::Stage;
+use crate::worker::WorkerState;
+use fake::Machine;
+
+/// What holds between any two events.
+impl Service<Machine> {
+    fn check(&self) {
+        for (id, action) in self.actions.iter() {
+            let running = self
+                .activations
+                .iter()
+                .filter(|(_, activation)| {
+                    activation.action == id && matches!(activation.stage, Stage::Running(_))
+                })
+                .count() as u32;
+            assert_eq!(running, action.running, "running activations of {}", action.name);
+            let mut queue = Vec::new();
+            let mut place = action.waiting.first;
+            while place != NONE {
+                let activation = self.activations.get(place).expect("a queue holds what exists");
+                assert_eq!((activation.action, &activation.stage), (id, &Stage::Waiting));
+                queue.push(place);
+                place = activation.next;
+            }
+            assert_eq!(queue.len(), action.waiting.length as usize);
+            assert_eq!(queue.last().copied().unwrap_or(NONE), action.waiting.last);
+            let (mut idle, mut idle_count) = (action.idle, 0);
+            while idle != NONE {
+                let worker = self.workers.get(idle).expect("an idle list holds what exists");
+                let WorkerState::Idle { next, until, .. } = worker.state else {
+                    panic!("not idle")
+                };
+                assert!(worker.action == id && worker.version == action.version && self.wake_at <= until);
+                idle = next;
+                idle_count += 1;
+            }
+            assert_eq!(idle_count, action.idle_count);
+        }
+        for (place, worker) in self.workers.iter() {
+            assert!(self.platform.workers.contains_key(&place));
+            let children = self
+                .activations
+                .iter()
+                .filter(|(_, activation)| activation.caller.worker() == Some(worker.id(place)))
+                .count();
+            assert_eq!(children, usize::from(worker.children));
+            if let Some(index) = worker.state.activation() {
+                assert_eq!(
+                    self.activations.get(index).map(|a| &a.stage),
+                    Some(&Stage::Running(place))
+                );
+            }
+        }
+        assert_eq!(self.platform.workers.len(), self.workers.len());
+        for (_, activation) in self.activations.iter() {
+            if let Some(caller) = activation.caller.worker() {
+                assert!(self.worker(caller).is_some(), "a nested call outlives its caller");
+            }
+            match &activation.stage {
+                Stage::Waiting => {
+                    let action = self
+                        .actions
+                        .get(activation.action)
+                        .expect("what waits waits for something");
+                    let may_run = action.running < action.settings.config.concurrent_requests;
+                    assert!(!may_run || self.retry_at != l4::NEVER, "waits for nothing");
+                    assert!(self.wake_at <= activation.deadline);
+                }
+                Stage::Running(_) => assert!(self.wake_at <= activation.deadline),
+                Stage::Finished(_) => {}
+            }
+        }
+        assert!(!self.unserved);
+    }
+}

@@ -1,0 +1,232 @@
+//! Anything, in any order, with failures anywhere.
+
+use super::fake::{TIMEOUT_NS, TestService, WORKER_MEMORY, config, service};
+use crate::body::Sent;
+use crate::label::WorkerId;
+use crate::platform::LaunchError;
+use crate::service::{Outcome, Style};
+use interfaces::faas::{FaasError, WorkerTimes};
+use interfaces::manifest::StartMode;
+use l4::CapIndex;
+use l4::exception::ExceptionFrame;
+use proptest::prelude::*;
+
+const NAMES: [&str; 3] = ["a", "b", "nosuch"];
+
+#[derive(Clone, Debug)]
+enum Step {
+    Create(usize, bool),
+    Update(usize, bool),
+    Delete(usize),
+    Invoke {
+        from: Option<usize>,
+        name: usize,
+        later: bool,
+        large: bool,
+    },
+    Ready(usize),
+    Done {
+        worker: usize,
+        large: bool,
+        too_large: bool,
+    },
+    Failed(usize),
+    Faulted(usize),
+    Logged(usize),
+    Fetch {
+        from: Option<usize>,
+        pick: u64,
+        wait: bool,
+    },
+    Cancel(Option<usize>, u64),
+    Pass(u64),
+    RefuseLaunch(u8),
+    Refuse {
+        load: bool,
+        copy: bool,
+        bad: bool,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let name = 0..NAMES.len();
+    prop_oneof![
+        2 => (name.clone(), any::<bool>()).prop_map(|(name, warm)| Step::Create(name, warm)),
+        1 => (name.clone(), any::<bool>()).prop_map(|(name, warm)| Step::Update(name, warm)),
+        1 => name.clone().prop_map(Step::Delete),
+        8 => (prop::option::of(0..6usize), name, any::<bool>(), any::<bool>())
+            .prop_map(|(from, name, later, large)| Step::Invoke { from, name, later, large }),
+        8 => (0..6usize).prop_map(Step::Ready),
+        6 => (0..6usize, any::<bool>(), prop::bool::weighted(0.1))
+            .prop_map(|(worker, large, too_large)| Step::Done { worker, large, too_large }),
+        1 => (0..6usize).prop_map(Step::Failed),
+        1 => (0..6usize).prop_map(Step::Faulted),
+        1 => (0..6usize).prop_map(Step::Logged),
+        2 => (prop::option::of(0..6usize), any::<u64>(), any::<bool>())
+            .prop_map(|(from, pick, wait)| Step::Fetch { from, pick, wait }),
+        1 => (prop::option::of(0..6usize), any::<u64>()).prop_map(|(from, pick)| Step::Cancel(from, pick)),
+        3 => prop_oneof![0..1000u64, 0..2 * TIMEOUT_NS].prop_map(Step::Pass),
+        1 => (0..4u8).prop_map(Step::RefuseLaunch),
+        1 => (any::<bool>(), any::<bool>(), any::<bool>())
+            .prop_map(|(load, copy, bad)| Step::Refuse { load, copy, bad }),
+    ]
+}
+
+fn mode(warm: bool) -> StartMode {
+    if warm { StartMode::Warm } else { StartMode::Boot }
+}
+
+/// A live worker, or one that never was.
+fn pick(service: &TestService, number: usize) -> WorkerId {
+    service.live().get(number).copied().unwrap_or(WorkerId {
+        index: number as u16,
+        generation: u32::MAX,
+    })
+}
+
+/// The number of an activation, or any other.
+fn activation(service: &TestService, number: u64) -> u64 {
+    let numbers: Vec<u64> = service
+        .activations
+        .iter()
+        .map(|(index, activation)| crate::activation::number(index, activation.generation))
+        .collect();
+    numbers
+        .get(number as usize % (numbers.len() + 1))
+        .copied()
+        .unwrap_or(number)
+}
+
+fn take(service: &mut TestService, step: Step, calls: &mut Vec<CapIndex>) {
+    match step {
+        Step::Create(name, warm) => {
+            let _ = service.create_action(NAMES[name], config(mode(warm)));
+        }
+        Step::Update(name, warm) => {
+            let _ = service.update_action(NAMES[name], config(mode(warm)));
+        }
+        Step::Delete(name) => drop(service.delete(NAMES[name].as_bytes())),
+        Step::Invoke {
+            from,
+            name,
+            later,
+            large,
+        } => {
+            let worker = from.map(|number| pick(service, number));
+            let style = if later {
+                Style::Later {
+                    notify: Some(service.platform().cap()),
+                }
+            } else {
+                Style::Wait
+            };
+            let body = if large {
+                Sent::Dataspace {
+                    cap: service.platform().cap(),
+                    length: 5000,
+                }
+            } else {
+                Sent::Short(b"in")
+            };
+            let reply = service.request(worker, style, NAMES[name], body);
+            if worker.is_none() {
+                calls.push(reply);
+            }
+        }
+        Step::Ready(number) => {
+            let worker = pick(service, number);
+            service.ready(worker);
+        }
+        Step::Done {
+            worker,
+            large,
+            too_large,
+        } => {
+            let worker = pick(service, worker);
+            let length = if too_large { u64::MAX } else { 5000 };
+            let cap = (large || too_large).then(|| service.platform().cap());
+            let result = cap.map_or(Sent::Short(b"out"), |cap| Sent::Dataspace { cap, length });
+            let reply = service.platform().reply();
+            service.worker_done(worker, reply, WorkerTimes::default(), Outcome::Result(result));
+        }
+        Step::Failed(number) => {
+            let (worker, reply) = (pick(service, number), service.platform().reply());
+            let outcome = if number % 2 == 0 {
+                Outcome::Error(FaasError::failed("no"))
+            } else {
+                Outcome::Broken(FaasError::panic("no", "f.rs:1:1"))
+            };
+            service.worker_done(worker, reply, WorkerTimes::default(), outcome);
+        }
+        Step::Faulted(number) => {
+            let (worker, reply) = (pick(service, number), service.platform().reply());
+            service.worker_faulted(worker, reply, &ExceptionFrame::default());
+        }
+        Step::Logged(number) => drop(service.worker_logged(pick(service, number), b"line\n")),
+        Step::Fetch {
+            from,
+            pick: number,
+            wait,
+        } => {
+            let worker = from.map(|number| pick(service, number));
+            let number = activation(service, number);
+            let reply = service.platform().reply();
+            service.fetch(worker, reply, number, wait);
+        }
+        Step::Cancel(from, number) => {
+            let worker = from.map(|number| pick(service, number));
+            let number = activation(service, number);
+            let _ = service.cancel(worker, number);
+        }
+        Step::Pass(nanoseconds) => service.pass(nanoseconds),
+        Step::RefuseLaunch(how) => {
+            service.platform().refuse_launch = match how {
+                0 => Some(LaunchError::Later),
+                1 => Some(LaunchError::LimitTooLow),
+                2 => Some(LaunchError::Refused(l4::Error::NoMemory)),
+                _ => None,
+            };
+        }
+        Step::Refuse { load, copy, bad } => {
+            let machine = service.platform();
+            (machine.refuse_load, machine.refuse_copy, machine.bad_dataspace) = (load, copy, bad);
+        }
+    }
+    service.check();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    /// Every request is answered exactly once (the fake panics on a second answer), at the latest when its time is
+    /// up, and nothing is left in the end: no capability, no worker, no memory.
+    #[test]
+    fn nothing_leaks_and_nobody_waits_for_ever(steps in prop::collection::vec(step(), 0..80)) {
+        let mut service = service();
+        let mut calls = Vec::new();
+        for step in steps {
+            take(&mut service, step, &mut calls);
+        }
+        service.pass(2 * TIMEOUT_NS);
+        for call in calls {
+            prop_assert!(service.seen(call).is_some(), "{:?} was never answered", call);
+        }
+        service.pass(2_000_000_000);
+        prop_assert_eq!(service.counters().workers_live, 0, "idle workers outlive their keepalive");
+        service.platform().refuse_launch = None;
+        service.platform().now += 1_000_000;
+        let returned: u64 = service.platform().returning.iter().map(|(_, bytes)| bytes).sum();
+        prop_assert_eq!(service.platform().memory + returned, 8 * WORKER_MEMORY);
+        service.close_and_check();
+    }
+
+    /// The client may go away at any time.
+    #[test]
+    fn closing_at_any_time_leaves_nothing(steps in prop::collection::vec(step(), 0..60)) {
+        let mut service = service();
+        for step in steps {
+            take(&mut service, step, &mut Vec::new());
+        }
+        service.close_and_check();
+    }
+}

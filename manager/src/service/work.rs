@@ -1,0 +1,233 @@
+//! Messages of workers, and of the kernel about them.
+
+use super::Service;
+use crate::activation::{self, Stage};
+use crate::body::{Body, Content, Sent};
+use crate::label::WorkerId;
+use crate::platform::{Answer, Platform};
+use crate::worker::{Worker, WorkerState};
+use interfaces::faas::{FaasError, PAYLOAD_MAX, WorkerTimes};
+use l4::CapIndex;
+use l4::exception::ExceptionFrame;
+
+/// What a worker says of the request that it got.
+#[derive(Clone, Debug)]
+pub enum Outcome<'a> {
+    /// The function gave a result.
+    Result(Sent<'a>),
+    /// It gave an error; the worker can go on.
+    Error(FaasError),
+    /// It panicked; the worker can't go on.
+    Broken(FaasError),
+}
+
+impl<P: Platform> Service<P> {
+    /// A new worker asks for its request.
+    pub fn worker_ready(&mut self, id: WorkerId, reply: CapIndex) {
+        match self.worker_mut(id) {
+            Some(worker) => match worker.state {
+                WorkerState::Starting(activation) => {
+                    worker.state = WorkerState::Busy(activation);
+                    self.deliver(id.index, reply);
+                }
+                // It asked before: that is no way to talk to one's manager.
+                _ => self.fail_worker(id, Some(reply), FaasError::WorkerProtocol),
+            },
+            None => self.platform.forget(reply),
+        }
+    }
+
+    /// Gives a worker the request of its activation.
+    pub(super) fn deliver(&mut self, place: u16, reply: CapIndex) {
+        let Some(worker) = self.workers.get_mut(place) else {
+            return;
+        };
+        worker.uses += 1;
+        let Some(index) = worker.state.activation() else {
+            return;
+        };
+        let Some(activation) = self.activations.get(index) else {
+            return;
+        };
+        let body = match activation.body {
+            Body::Short => Content::Short(self.bodies[usize::from(index)].bytes()),
+            Body::Dataspace { cap, length } => Content::Lent(cap, length),
+        };
+        let request = Answer::Request {
+            activation: activation::number(index, activation.generation),
+            deadline_ns: activation.deadline,
+            depth: activation.depth,
+            body,
+        };
+        self.platform.answer(reply, request);
+    }
+
+    /// A worker is done with its request. Its caller gets the outcome before anything else happens.
+    pub fn worker_done(&mut self, id: WorkerId, reply: CapIndex, times: WorkerTimes, outcome: Outcome<'_>) {
+        let worker = self.worker(id).copied();
+        let Some((worker, index)) = worker.and_then(|worker| match worker.state {
+            WorkerState::Busy(index) => Some((worker, index)),
+            _ => None,
+        }) else {
+            if let Outcome::Result(sent) = outcome {
+                self.discard_sent(sent);
+            }
+            return self.fail_worker(id, Some(reply), FaasError::WorkerProtocol);
+        };
+        let now = self.platform.now();
+        if let Some(activation) = self.activations.get_mut(index) {
+            let known = &mut activation.times;
+            known.start_runtime = times.start_runtime;
+            known.start_function = times.start_function;
+            known.end_function = times.end_function;
+            known.end_runtime = times.end_runtime;
+            known.end_worker = now;
+        }
+        self.note_log(id.index, index);
+        let (outcome, may_stay) = match outcome {
+            Outcome::Result(sent) => (self.keep_result(index, sent), true),
+            Outcome::Error(error) => (Err(error), true),
+            Outcome::Broken(error) => (Err(error), false),
+        };
+        self.settle(index, outcome);
+        if may_stay && self.keeps(&worker) {
+            self.make_idle(id, reply, now);
+        } else {
+            self.end_worker(id.index);
+            self.platform.forget(reply);
+        }
+        self.serve_waiting();
+    }
+
+    /// Brings a result to where it outlives its worker. What was sent is used up.
+    fn keep_result<'a>(&mut self, index: u16, result: Sent<'a>) -> Result<Sent<'a>, FaasError> {
+        let length = result.len();
+        if length > PAYLOAD_MAX {
+            self.discard_sent(result);
+            return Err(FaasError::ResultTooLarge {
+                length,
+                limit: PAYLOAD_MAX,
+            });
+        }
+        let Sent::Dataspace { cap, length } = result else {
+            return Ok(result);
+        };
+        let Some(activation) = self.activations.get(index) else {
+            self.platform.discard(cap);
+            return Err(FaasError::UnknownActivation);
+        };
+        let cap = self.platform.copy(cap, length, Self::payer_of(activation))?;
+        Ok(Sent::Dataspace { cap, length })
+    }
+
+    /// Keeps a worker for the action's next invocation.
+    fn make_idle(&mut self, id: WorkerId, reply: CapIndex, now: u64) {
+        self.cancel_children(id);
+        let Some(worker) = self.workers.get_mut(id.index) else {
+            return;
+        };
+        let Some(action) = self.actions.get_mut(worker.action) else {
+            return;
+        };
+        let until = now.saturating_add(action.settings.config.keepalive_ns);
+        worker.state = WorkerState::Idle {
+            reply,
+            until,
+            next: action.idle,
+        };
+        action.idle = id.index;
+        action.idle_count += 1;
+        self.wake_at = self.wake_at.min(until);
+    }
+
+    /// A worker ended on its own.
+    pub fn worker_exited(&mut self, id: WorkerId, reply: CapIndex, code: i64) {
+        self.fail_worker(id, Some(reply), FaasError::Exit { code });
+    }
+
+    /// The kernel says that a worker's thread faulted.
+    pub fn worker_faulted(&mut self, id: WorkerId, reply: CapIndex, frame: &ExceptionFrame) {
+        let memory = self.worker(id).map_or(0, |worker| worker.memory);
+        self.fail_worker(id, Some(reply), FaasError::from_exception(frame, memory));
+    }
+
+    /// A worker sent something that makes no sense.
+    pub fn worker_confused(&mut self, id: WorkerId, reply: CapIndex) {
+        self.fail_worker(id, Some(reply), FaasError::WorkerProtocol);
+    }
+
+    /// A worker logs something. `false` if it is none any more.
+    pub fn worker_logged(&mut self, id: WorkerId, bytes: &[u8]) -> bool {
+        let known = self.worker(id).is_some();
+        if known {
+            self.logs[usize::from(id.index)].push(bytes);
+        }
+        known
+    }
+
+    /// Ends a worker whose activation failed; its caller is told before. `reply` belongs to the worker.
+    pub(super) fn fail_worker(&mut self, id: WorkerId, reply: Option<CapIndex>, error: FaasError) {
+        if let Some(Worker { state, .. }) = self.worker(id).copied() {
+            if let Some(index) = state.activation() {
+                let now = self.platform.now();
+                if let Some(activation) = self.activations.get_mut(index) {
+                    activation.times.end_worker = now;
+                }
+                self.note_log(id.index, index);
+                self.settle(index, Err(error));
+            }
+            self.end_worker(id.index);
+        }
+        if let Some(reply) = reply {
+            self.platform.forget(reply);
+        }
+        self.serve_waiting();
+    }
+
+    /// Ends an activation that is not finished with an error; the worker, if there is one, goes.
+    pub(super) fn fail_activation(
+        &mut self,
+        index: u16,
+        why: impl FnOnce(&activation::Activation) -> FaasError,
+    ) {
+        let Some(activation) = self.activations.get(index) else {
+            return;
+        };
+        let error = why(activation);
+        match activation.stage {
+            Stage::Waiting => {
+                let action = activation.action;
+                self.unlink(action, index);
+                self.settle(index, Err(error));
+            }
+            Stage::Running(place) => {
+                if let Some(id) = self.workers.get(place).map(|worker| worker.id(place)) {
+                    self.fail_worker(id, None, error);
+                }
+            }
+            Stage::Finished(_) => {}
+        }
+    }
+
+    /// Keeps what a worker logged for whoever asks why its activation ended as it did.
+    fn note_log(&mut self, place: u16, index: u16) {
+        let generation = self
+            .activations
+            .get(index)
+            .map_or(0, |activation| activation.generation);
+        self.last_logged = activation::number(index, generation);
+        let log = &mut self.logs[usize::from(place)];
+        if log.is_empty() {
+            self.last_log.clear();
+        } else {
+            core::mem::swap(log, &mut self.last_log);
+            log.clear();
+        }
+    }
+
+    pub(super) fn discard_sent(&mut self, sent: Sent<'_>) {
+        if let Sent::Dataspace { cap, .. } = sent {
+            self.platform.discard(cap);
+        }
+    }
+}

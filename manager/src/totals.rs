@@ -1,0 +1,14 @@
+//! What a service counts.
+
+/// Numbers that only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Invocations that gave a result.
+    pub succeeded: u64,
+    /// Invocations that gave an error.
+    pub failed: u64,
+    /// Workers started.
+    pub started: u64,
+    /// Invocations that a kept worker served.
+    pub reused: u64,
+}

@@ -1,0 +1,65 @@
+//! Workers: tasks that run a function.
+
+use crate::action::ActionId;
+use crate::label::WorkerId;
+use crate::platform::Payer;
+use l4::CapIndex;
+
+/// What a worker does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerState {
+    /// It was started for an activation and has not asked for its request yet.
+    Starting(u16),
+    /// It works on an activation.
+    Busy(u16),
+    /// It waits for its next request.
+    Idle {
+        /// Answers the call that it waits in.
+        reply: CapIndex,
+        /// When it is destroyed, in nanoseconds of the kernel clock.
+        until: u64,
+        /// Next idle worker of the same action.
+        next: u16,
+    },
+}
+
+impl WorkerState {
+    /// The activation that it has.
+    pub fn activation(self) -> Option<u16> {
+        match self {
+            WorkerState::Starting(activation) | WorkerState::Busy(activation) => Some(activation),
+            WorkerState::Idle { .. } => None,
+        }
+    }
+}
+
+/// A task that runs a function. What it logs is kept beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Worker {
+    /// Tells it from earlier ones at the same place.
+    pub generation: u32,
+    /// What it runs.
+    pub action: ActionId,
+    /// The action's version when it was started.
+    pub version: u32,
+    /// What it does.
+    pub state: WorkerState,
+    /// Whose account its own is cut out of.
+    pub payer: Payer,
+    /// Memory limit in bytes.
+    pub memory: u64,
+    /// Invocations that it got.
+    pub uses: u64,
+    /// Activations that it asked for and that are not answered yet.
+    pub children: u16,
+}
+
+impl Worker {
+    /// Its name in labels.
+    pub fn id(&self, index: u16) -> WorkerId {
+        WorkerId {
+            index,
+            generation: self.generation,
+        }
+    }
+}
