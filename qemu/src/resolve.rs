@@ -387,7 +387,14 @@ fn join(name: &str, arguments: &str) -> String {
     format!("{name} {arguments}").trim_end().to_owned()
 }
 
+/// The paths for a message, each once.
 fn join_paths(paths: &[PathBuf]) -> String {
-    let texts: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+    let mut texts: Vec<String> = Vec::new();
+    for path in paths {
+        let text = path.display().to_string();
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
     texts.join(", ")
 }
