@@ -165,21 +165,33 @@ impl JoinHandle {
         self.shared.finished.load(Ordering::Acquire)
     }
 
-    /// Waits until the thread has ended, and frees what it used.
+    /// Has the notice of the thread's death delivered to the calling thread, as a notification with `label`.
     ///
     /// # Errors
-    /// Those of binding and receiving its death notice; the thread then is as after a drop of the handle.
-    pub fn join(self) -> Result<Ending, Error> {
-        let death = self.parts.death.index();
-        Irq(death).bind(0, start::current_thread())?;
-        syscall::receive(death, NEVER).result()?;
+    /// Those of [`Irq::bind`].
+    pub fn notify_death(&self, label: u64) -> Result<(), Error> {
+        Irq(self.parts.death.index()).bind(label, start::current_thread())
+    }
+
+    /// Frees what the thread used, after its death was noticed. Had it not ended, this would end it.
+    pub fn reap(self) -> Ending {
         let ending = if self.is_finished() {
             Ending::Returned
         } else {
             Ending::Died
         };
         drop(ManuallyDrop::into_inner(self.parts));
-        Ok(ending)
+        ending
+    }
+
+    /// Waits until the thread has ended, and frees what it used.
+    ///
+    /// # Errors
+    /// Those of binding and receiving its death notice; the thread then is as after a drop of the handle.
+    pub fn join(self) -> Result<Ending, Error> {
+        self.notify_death(0)?;
+        syscall::receive(self.parts.death.index(), NEVER).result()?;
+        Ok(self.reap())
     }
 }
 

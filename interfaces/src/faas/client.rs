@@ -9,8 +9,8 @@ use l4::object::Dataspace;
 use l4_rpc::{CallError, Cap, REPLY_BYTES, Transport};
 
 use super::{
-    ActionConfig, ActionInfo, ActionsClient, Block, Body, Completion, Definition, FaasError, INLINE_REQUEST,
-    InvokeOptions, PAYLOAD_MAX, Payload, check_name,
+    ActionConfig, ActionInfo, ActionsClient, Block, Body, Completion, ConfigField, Definition, FaasError,
+    INLINE_REQUEST, InvokeOptions, PAYLOAD_MAX, Payload, check_name,
 };
 
 /// Why a call of the manager has no result.
@@ -210,17 +210,26 @@ impl<T: Transport, M: Memory> Client<T, M> {
         if environment.is_empty() {
             return send(None, 0);
         }
-        let mut text = Vec::new();
-        for (key, value) in environment {
-            for part in [key.as_str(), "=", value, "\0"] {
-                text.extend_from_slice(part.as_bytes());
-            }
-        }
+        let text = environment_text(environment).map_err(CallError::Server)?;
         let memory = self.memory.publish(&text)?;
         let result = send(Some(memory), text.len() as u64);
         self.memory.release(memory);
         result
     }
+}
+
+/// The variables as the manager takes them: `NAME=value` strings, each ended by a zero byte.
+fn environment_text(environment: &[(String, String)]) -> Result<Vec<u8>, FaasError> {
+    let mut text = Vec::new();
+    for (name, value) in environment {
+        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+            return Err(FaasError::InvalidConfig(ConfigField::Environment));
+        }
+        for part in [name, "=", value, "\0"] {
+            text.extend_from_slice(part.as_bytes());
+        }
+    }
+    Ok(text)
 }
 
 /// The bytes as a payload: in the message up to `inline` bytes, else in a sealed dataspace.

@@ -4,6 +4,8 @@ use l4::Error;
 use l4::object::Dataspace;
 use l4_rpc::{Arguments, Cap, Decode, Encode, Encoder, Source};
 
+use super::INLINE_RESPONSE;
+
 /// Bytes at the start of a dataspace, which must be sealed: nobody changes them after they were checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
@@ -17,7 +19,7 @@ pub struct Block {
 /// bytes or the capability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Payload<'a> {
-    /// In the message.
+    /// In the message: at most [`INLINE_RESPONSE`] bytes, the longer of the two limits.
     Inline(&'a [u8]),
     /// In a dataspace.
     Dataspace(Block),
@@ -71,8 +73,11 @@ impl<'a> Decode<Arguments<'a>> for Payload<'a> {
     #[inline]
     fn decode(from: &mut Arguments<'a>) -> Result<Payload<'a>, Error> {
         let word = from.word()?;
-        if word & IN_DATASPACE == 0 {
+        if word <= INLINE_RESPONSE as u64 {
             from.bytes(word).map(Payload::Inline)
+        } else if word & IN_DATASPACE == 0 {
+            // A short name leaves room for more, but whoever passes the bytes on counts on this.
+            Err(Error::MessageTooLong)
         } else {
             decode_block(word, from).map(Payload::Dataspace)
         }

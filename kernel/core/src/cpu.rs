@@ -1,9 +1,11 @@
 //! What each CPU has of its own, and the lock that guards the threads homed on it.
+#![expect(unsafe_code, reason = "a CPU finds its own state by an address")]
 
 
 use crate::counters::CpuCounters;
-use crate::machine::{machine_cpu, machine_cpu_count};
+use crate::machine::{machine_cpu_count, machine_local, machine_set_local};
 use crate::object::Ref;
+use crate::objects::Irq;
 use crate::schedule::RunQueue;
 use crate::thread::Thread;
 use crate::timeout::TimeoutQueue;
@@ -27,8 +29,10 @@ pub struct Cpu {
     pub(crate) timeouts: TimeoutQueue,
     /// The thread whose registers the CPU has; none while idle.
     pub(crate) current: AtomicPtr<Thread>,
-    /// Someone made a thread ready that should run before the current one.
-    pub(crate) reschedule: AtomicBool,
+    /// Before the CPU leaves the kernel there is something to do: a thread to switch to, a notification to trigger.
+    pub(crate) due: AtomicBool,
+    /// Notifications to trigger before the CPU leaves the kernel.
+    pub(crate) deferred: AtomicPtr<Irq>,
     /// The last thread that a message made ready: it may be switched to without passing the run queue.
     pub(crate) handoff: AtomicPtr<Thread>,
     /// A timer is set so that dying objects are worked on even if a thread never leaves the CPU.
@@ -49,7 +53,8 @@ impl Cpu {
             run_queue: RunQueue::new(),
             timeouts: TimeoutQueue::new(),
             current: AtomicPtr::new(core::ptr::null_mut()),
-            reschedule: AtomicBool::new(false),
+            due: AtomicBool::new(false),
+            deferred: AtomicPtr::new(core::ptr::null_mut()),
             handoff: AtomicPtr::new(core::ptr::null_mut()),
             reaper_timer: AtomicBool::new(false),
             counters: CpuCounters::new(),
@@ -59,7 +64,8 @@ impl Cpu {
     /// The CPU that executes this.
     #[inline(always)]
     pub fn this() -> &'static Cpu {
-        get(machine_cpu())
+        // SAFETY: `initialise` set the word to the address of the CPU's element of `CPUS`, before anything else.
+        unsafe { &*(machine_local() as *const Cpu) }
     }
 
     /// The CPU's number.
@@ -94,6 +100,9 @@ pub(crate) fn initialise() {
     for (number, cpu) in (0..).zip(&CPUS) {
         cpu.number.store(number, Ordering::Relaxed);
         cpu.timeouts.set_cpu(number);
+        if number < machine_cpu_count() {
+            machine_set_local(number, core::ptr::from_ref(cpu) as u64);
+        }
     }
 }
 
@@ -128,7 +137,7 @@ impl Domain {
     /// Locks this CPU and the home of `thread`, wherever that is by then.
     #[inline]
     pub fn lock_with(thread: Ref<Thread>) -> Domain {
-        let this = machine_cpu();
+        let this = Cpu::this().number();
         loop {
             let home = thread.home();
             let domain = Domain::lock_pair(this, home);

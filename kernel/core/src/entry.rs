@@ -1,5 +1,5 @@
 //! What the machine calls: system calls, exceptions, interrupts. Interrupts are off, the stack is the CPU's kernel stack, and
-//! each of these returns the registers to go on with.
+//! each of these returns the registers to go on with, or says that they are as they were.
 
 use crate::context::{Context, Trap};
 use crate::counters::Event;
@@ -20,22 +20,35 @@ pub use crate::boot::{start, start_cpu};
 /// Vector of page faults (Intel SDM 3A §6.15).
 const PAGE_FAULT: u64 = 14;
 
-/// A `syscall` instruction of the current thread.
-pub extern "C" fn system_call(context: *mut Context) -> *mut Context {
+/// A `syscall` instruction of the current thread, with its operands; `context` has its instruction pointer, stack pointer and
+/// flags, and gets the results. 0: the thread goes on. 1: its other callee-saved registers are to be stored in `context`, and
+/// [`leave_system_call`] says how to go on.
+pub extern "C" fn system_call(
+    context: *mut Context,
+    _label: u64,
+    selector: u64,
+    tag: u64,
+    send_deadline: u64,
+    receive_deadline: u64,
+) -> u32 {
     let cpu = Cpu::this();
     cpu.counters.count(Event::SystemCall);
-    let Some(thread) = cpu.current() else { return context };
+    let Some(thread) = cpu.current() else { return 1 };
     debug_assert_eq!(context, thread.context());
-    let operands = thread.with_own_context(|context| Operands {
-        selector: Selector(context.rdx),
-        tag: Tag(context.rax),
-        send_deadline: context.r8,
-        receive_deadline: context.r9,
-    });
-    if !invoke::system_call(thread, &operands) {
-        schedule::run_next(cpu);
+    let operands = Operands { selector: Selector(selector), tag: Tag(tag), send_deadline, receive_deadline };
+    let goes_on = invoke::system_call(thread, &operands);
+    if goes_on && !cpu.due.load(Ordering::Relaxed) {
+        cpu.epoch.leave();
+        return 0;
     }
-    leave(cpu)
+    // A thread that does not go on is not ready, or has something to do first: both are found when looking for the next one.
+    cpu.due.store(true, Ordering::Relaxed);
+    1
+}
+
+/// The end of a system call after which the thread does not simply go on.
+pub extern "C" fn leave_system_call() -> *mut Context {
+    leave(Cpu::this())
 }
 
 /// An exception of the current thread.
@@ -78,8 +91,8 @@ pub extern "C" fn interrupt(_context: *mut Context, event: u32, line: u32) -> *m
 #[inline]
 pub(crate) fn leave(cpu: &Cpu) -> *mut Context {
     loop {
-        objects::run_deferred();
-        if schedule::is_due(cpu) {
+        if cpu.due.load(Ordering::Relaxed) {
+            objects::run_deferred(cpu);
             schedule::run_next(cpu);
             continue;
         }

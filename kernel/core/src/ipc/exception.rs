@@ -77,7 +77,7 @@ fn end(thread: Ref<Thread>, fault: &Fault) {
     line.print();
     let domain = Domain::lock(thread.home());
     thread.state.set(&domain, State::Dead);
-    Cpu::this().reschedule.store(true, core::sync::atomic::Ordering::Release);
+    Cpu::this().due.store(true, core::sync::atomic::Ordering::Release);
     drop(domain);
     crate::reaper::destroy(thread.erase());
 }

@@ -27,8 +27,9 @@ const USABLE: MemoryRange = MemoryRange {
 const KERNEL_ROOT: PhysAddr = PhysAddr(PAGE_SIZE);
 const CPUS: u32 = 8;
 
+static LOCALS: [AtomicU64; CPUS as usize] = [const { AtomicU64::new(0) }; CPUS as usize];
 static LOCK: Mutex<()> = Mutex::new(());
-static FLUSHES: AtomicU64 = AtomicU64::new(0);
+static FLUSHES: [AtomicU64; CPUS as usize] = [const { AtomicU64::new(0) }; CPUS as usize];
 static NOW: AtomicU64 = AtomicU64::new(0);
 static RANDOM: AtomicU64 = AtomicU64::new(0);
 
@@ -61,9 +62,9 @@ pub fn set_cpu(cpu: u32) {
     CPU.set(cpu);
 }
 
-/// How often translations were flushed.
+/// How often this CPU flushed translations.
 pub fn flushes() -> u64 {
-    FLUSHES.load(Ordering::SeqCst)
+    FLUSHES[machine_cpu() as usize].load(Ordering::SeqCst)
 }
 
 /// Sets the clock.
@@ -119,12 +120,12 @@ fn machine_kernel_root() -> PhysAddr {
 
 #[unsafe(no_mangle)]
 fn machine_flush_page(_address: u64) {
-    FLUSHES.fetch_add(1, Ordering::SeqCst);
+    FLUSHES[machine_cpu() as usize].fetch_add(1, Ordering::SeqCst);
 }
 
 #[unsafe(no_mangle)]
 fn machine_flush_all() {
-    FLUSHES.fetch_add(1, Ordering::SeqCst);
+    FLUSHES[machine_cpu() as usize].fetch_add(1, Ordering::SeqCst);
 }
 
 #[unsafe(no_mangle)]
@@ -140,6 +141,16 @@ fn machine_direct_map() -> u64 {
 #[unsafe(no_mangle)]
 fn machine_cpu() -> u32 {
     CPU.get()
+}
+
+#[unsafe(no_mangle)]
+fn machine_local() -> u64 {
+    LOCALS[CPU.get() as usize].load(Ordering::Relaxed)
+}
+
+#[unsafe(no_mangle)]
+fn machine_set_local(cpu: u32, value: u64) {
+    LOCALS[cpu as usize].store(value, Ordering::Relaxed);
 }
 
 #[unsafe(no_mangle)]

@@ -38,6 +38,10 @@ unsafe extern "Rust" {
     pub safe fn machine_direct_map() -> u64;
     /// This CPU's number.
     pub safe fn machine_cpu() -> u32;
+    /// This CPU's word for the kernel's logic, as it was set last.
+    pub safe fn machine_local() -> u64;
+    /// Sets a CPU's word; before the CPU reads it.
+    pub safe fn machine_set_local(cpu: u32, value: u64);
     /// CPUs that run.
     pub safe fn machine_cpu_count() -> u32;
     /// Writes to the console.

@@ -36,8 +36,6 @@ unsafe impl Object for Irq {
     const KIND: Kind = Kind::Irq;
 }
 
-static DEFERRED: [AtomicPtr<Irq>; cpu::MAX_CPUS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; cpu::MAX_CPUS];
-
 impl Irq {
     /// Creates a notification, bound to `thread` if one is given.
     pub fn create(account: Ref<Account>, label: u64, thread: Option<Ref<Thread>>) -> Result<Ref<Irq>, Error> {
@@ -168,15 +166,16 @@ pub(super) fn defer_trigger(irq: Ref<Irq>) {
         irq.release();
         return;
     }
-    let list = &DEFERRED[Cpu::this().number() as usize];
+    let cpu = Cpu::this();
+    let list = &cpu.deferred;
+    cpu.due.store(true, Ordering::Relaxed);
     irq.next_deferred.store(list.load(Ordering::Relaxed), Ordering::Relaxed);
     list.store(irq.as_ptr(), Ordering::Relaxed);
 }
 
 /// Triggers what was deferred. No CPU's lock may be held.
-#[inline]
-pub fn run_deferred() {
-    let list = &DEFERRED[Cpu::this().number() as usize];
+pub fn run_deferred(cpu: &Cpu) {
+    let list = &cpu.deferred;
     while let Some(irq) = Ref::load(list) {
         list.store(irq.next_deferred.load(Ordering::Relaxed), Ordering::Relaxed);
         irq.deferred.store(false, Ordering::Release);

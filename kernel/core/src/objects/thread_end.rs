@@ -52,7 +52,7 @@ pub(crate) fn stop(thread: Ref<Thread>) -> bool {
     if home.current() != Some(thread) {
         return true;
     }
-    home.reschedule.store(true, Ordering::Release);
+    home.due.store(true, Ordering::Release);
     if home.number() != Cpu::this().number() {
         machine_poke(home.number());
     }

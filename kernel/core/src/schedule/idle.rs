@@ -19,7 +19,7 @@ pub(super) fn wait_for_thread(cpu: &Cpu) {
     let since = machine_now();
     loop {
         handle_interrupts(cpu);
-        objects::run_deferred();
+        objects::run_deferred(cpu);
         if is_ready(cpu) {
             break;
         }
@@ -77,5 +77,5 @@ fn handle_interrupts(cpu: &Cpu) {
 pub(crate) fn poked(cpu: &Cpu) {
     crate::tlb::serve();
     cpu.timeouts.reprogram(&Domain::lock(cpu.number()));
-    cpu.reschedule.store(true, Ordering::Relaxed);
+    cpu.due.store(true, Ordering::Relaxed);
 }

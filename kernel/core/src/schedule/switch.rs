@@ -18,6 +18,7 @@ pub(crate) fn wake(domain: &Domain, thread: Ref<Thread>) {
         match Ref::load(&home.handoff) {
             Some(other) if other.priority() >= thread.priority() => enqueue(domain, home, thread),
             other => {
+                home.due.store(true, Ordering::Relaxed);
                 home.handoff.store(thread.as_ptr(), Ordering::Relaxed);
                 if let Some(other) = other {
                     enqueue(domain, home, other);
@@ -33,7 +34,7 @@ pub(crate) fn wake(domain: &Domain, thread: Ref<Thread>) {
 /// Makes a CPU look for a better thread if what runs there is of lower priority.
 fn preempt(home: &Cpu, priority: u8) {
     if home.current().is_none_or(|current| current.priority() < priority) {
-        home.reschedule.store(true, Ordering::Release);
+        home.due.store(true, Ordering::Release);
         if !core::ptr::eq(home, Cpu::this()) {
             machine_poke(home.number());
         }
@@ -66,13 +67,7 @@ pub(crate) fn remove(domain: &Domain, home: &Cpu, thread: Ref<Thread>) {
 
 /// Dying objects wait for this CPU's attention.
 pub(crate) fn expect_work() {
-    Cpu::this().reschedule.store(true, Ordering::Relaxed);
-}
-
-/// Tells whether the CPU should look for another thread before it leaves the kernel.
-#[inline]
-pub(crate) fn is_due(cpu: &Cpu) -> bool {
-    cpu.reschedule.load(Ordering::Relaxed) || !cpu.handoff.load(Ordering::Relaxed).is_null()
+    Cpu::this().due.store(true, Ordering::Relaxed);
 }
 
 /// Time between looks at dying objects while threads keep the CPU, in nanoseconds.
@@ -80,7 +75,7 @@ const REAPER_INTERVAL_NS: u64 = 1_000_000;
 
 /// Switches to the thread that should run now, halting the CPU until there is one.
 pub(crate) fn run_next(cpu: &Cpu) {
-    cpu.reschedule.store(false, Ordering::Relaxed);
+    cpu.due.store(false, Ordering::Relaxed);
     let domain = Domain::lock(cpu.number());
     if cpu.reaper.has_work() && !cpu.reaper_timer.swap(true, Ordering::Relaxed) {
         cpu.timeouts.program_at(&domain, machine_now() + REAPER_INTERVAL_NS);
@@ -205,7 +200,7 @@ pub(crate) fn tick(cpu: &Cpu) {
     }
     let domain = Domain::lock(cpu.number());
     cpu.timeouts.program(&domain);
-    cpu.reschedule.store(true, Ordering::Relaxed);
+    cpu.due.store(true, Ordering::Relaxed);
 }
 
 /// Ends the current thread's slice.
@@ -213,7 +208,7 @@ pub(crate) fn yield_slice(cpu: &Cpu, thread: Ref<Thread>) {
     let domain = Domain::lock(cpu.number());
     if cpu.run_queue.has(&domain, thread.priority()) {
         cpu.timeouts.set_slice_end(&domain, 1);
-        cpu.reschedule.store(true, Ordering::Relaxed);
+        cpu.due.store(true, Ordering::Relaxed);
     }
 }
 
@@ -259,7 +254,7 @@ pub(crate) fn place(thread: Ref<Thread>, target: u32, priority: u8, slice_ns: u6
     if home.number() == target {
         thread.moving_to.set(&domain, None);
         drop(domain);
-        home.reschedule.store(true, Ordering::Release);
+        home.due.store(true, Ordering::Release);
     } else {
         thread.moving_to.set(&domain, Some(target));
         drop(domain);
@@ -267,7 +262,7 @@ pub(crate) fn place(thread: Ref<Thread>, target: u32, priority: u8, slice_ns: u6
             finish_move(thread, target);
             return;
         }
-        home.reschedule.store(true, Ordering::Release);
+        home.due.store(true, Ordering::Release);
     }
     if !core::ptr::eq(home, Cpu::this()) {
         machine_poke(home.number());

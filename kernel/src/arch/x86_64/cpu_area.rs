@@ -55,6 +55,8 @@ pub(crate) struct CpuArea {
     /// Address of the code that ends a system call.
     pub(crate) system_call_exit: Cell<u64>,
     this: *const CpuArea,
+    /// A word for the kernel's logic.
+    pub(crate) local: Cell<u64>,
     pub(crate) index: u32,
     pub(crate) apic_id: AtomicU32,
     /// Interrupts that hit kernel mode and nobody has taken yet: `EVENT_*` bits.
@@ -130,6 +132,7 @@ pub(crate) unsafe fn initialise(index: u32, random: RandomGenerator) {
         scratch: [Cell::new(0), Cell::new(0)],
         system_call_exit: Cell::new(0),
         this: area,
+        local: Cell::new(0),
         index,
         apic_id: AtomicU32::new(0),
         recorded: Cell::new(0),
@@ -178,4 +181,16 @@ pub(crate) fn this_index() -> u32 {
                          options(nostack, preserves_flags, pure, readonly));
     }
     index
+}
+
+/// This CPU's word for the kernel's logic.
+#[inline(always)]
+pub(crate) fn local() -> u64 {
+    let local: u64;
+    // SAFETY: as in `this`. The word is set once, before anybody reads it.
+    unsafe {
+        core::arch::asm!("mov {}, gs:[{offset}]", out(reg) local, offset = const offset_of!(CpuArea, local),
+                         options(nostack, preserves_flags, pure, readonly));
+    }
+    local
 }

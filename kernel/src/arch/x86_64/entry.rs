@@ -50,24 +50,48 @@ global_asm!(
     test eax, 0x8000
     jz 3f
 2:  mov rdi, gs:[{area_context}]
-    mov [rdi + {rbx}], rbx
+    mov [rdi + {rsp}], rsp
+    mov [rdi + {rip}], rcx
+    mov [rdi + {rflags}], r11
+    mov qword ptr [rdi + {kind}], 0
+    mov rsp, gs:[{area_stack}]
+    // Arguments: context, label, selector, tag, deadlines; the callee-saved registers are still the thread's.
+    mov rcx, rax
+    call {system_call}
+    mov rdi, gs:[{area_context}]
+    test eax, eax
+    jnz 5f
+
+    // The thread goes on: what the call preserved is still in place, and rip is where `syscall` was.
+.if \avx
+    vzeroall
+.else
+    .irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+    pxor xmm\n, xmm\n
+    .endr
+.endif
+    mov rcx, [rdi + {rip}]
+    mov r11, [rdi + {rflags}]
+    mov rsp, [rdi + {rsp}]
+    mov rsi, [rdi + {rsi}]
+    mov rax, [rdi + {rax}]
+    xor edi, edi
+    xor edx, edx
+    xor r8d, r8d
+    xor r9d, r9d
+    xor r10d, r10d
+    swapgs
+    sysretq
+
+    // Something else is to be done first, perhaps another thread to run.
+5:  mov [rdi + {rbx}], rbx
     mov [rdi + {rbp}], rbp
     mov [rdi + {r12}], r12
     mov [rdi + {r13}], r13
     mov [rdi + {r14}], r14
     mov [rdi + {r15}], r15
-    mov [rdi + {rsp}], rsp
-    mov [rdi + {rip}], rcx
-    mov [rdi + {rflags}], r11
-    mov [rdi + {rax}], rax
-    mov [rdi + {rdx}], rdx
-    mov [rdi + {rsi}], rsi
-    mov [rdi + {r8}], r8
-    mov [rdi + {r9}], r9
-    mov qword ptr [rdi + {kind}], 0
-    mov rsp, gs:[{area_stack}]
     xor ebp, ebp
-    call {system_call}
+    call {leave_system_call}
     mov gs:[{area_context}], rax
     cmp qword ptr [rax + {kind}], 0
     jne resume_full
@@ -306,6 +330,7 @@ fatal_trap:
     ud2
 "#,
     system_call = sym kernel_core::entry::system_call,
+    leave_system_call = sym kernel_core::entry::leave_system_call,
     user_trap = sym user_trap,
     refused_return = sym refused_return,
     kernel_interrupt = sym kernel_interrupt,

@@ -104,6 +104,19 @@ fn machine_cpu() -> u32 {
 }
 
 #[unsafe(no_mangle)]
+#[inline(always)]
+fn machine_local() -> u64 {
+    cpu_area::local()
+}
+
+#[unsafe(no_mangle)]
+fn machine_set_local(cpu: u32, value: u64) {
+    assert!(cpu < machine_cpu_count(), "there is no CPU {cpu}");
+    // SAFETY: all CPUs that run have areas; the others read the word only after the kernel's logic has started.
+    unsafe { cpu_area::area(cpu) }.local.set(value);
+}
+
+#[unsafe(no_mangle)]
 fn machine_cpu_count() -> u32 {
     CPU_COUNT.load(Ordering::Relaxed)
 }

@@ -4,6 +4,7 @@ mod dataspaces;
 mod faults;
 mod frames;
 mod model;
+mod processors;
 mod quota;
 mod regions;
 mod tables;

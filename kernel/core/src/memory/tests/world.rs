@@ -8,7 +8,6 @@ use crate::memory::{AddressSpace, Dataspace, FaultOutcome, PhysAddr, frame};
 use crate::object::{Header, Kind, Ref};
 use crate::{objects, reaper};
 use core::cell::{Cell, RefCell};
-use core::sync::atomic::{AtomicU64, Ordering};
 use l4::PAGE_SIZE;
 use l4::region::{Access, Backing};
 use std::boxed::Box;
@@ -177,10 +176,12 @@ impl Processor {
 
     /// Makes this the space that the CPU translates with.
     fn load(&self) {
-        static LOADED: AtomicU64 = AtomicU64::new(0);
+        std::thread_local! {
+            static LOADED: Cell<u64> = const { Cell::new(0) };
+        }
         let root = self.space.root();
         Cpu::this().tlb.set_loaded(root);
-        if LOADED.swap(root.0, Ordering::Relaxed) != root.0 {
+        if LOADED.replace(root.0) != root.0 {
             self.cache.borrow_mut().clear();
         }
     }
