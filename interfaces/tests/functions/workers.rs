@@ -1,0 +1,130 @@
+//! What workers do.
+
+use interfaces::faas::{
+    Block, Body, FaasError, FailureKind, FunctionInfo, INLINE_RESPONSE, MESSAGE_MAX, Payload, Request,
+    Supervisor, SupervisorClient, SupervisorInterface, SupervisorReply, WorkerFailure, WorkerTimes,
+};
+use l4::{CapIndex, Error, Utcb};
+use l4_rpc::{CallError, Caller, Cap, Loopback, REPLY_BYTES, Reply};
+
+/// A manager with one worker, which it tells what it said last.
+#[derive(Default)]
+pub(crate) struct Overseer {
+    pub(crate) last: String,
+}
+
+impl Overseer {
+    fn next(&self, body: Body) -> Request {
+        Request {
+            activation: 1,
+            deadline_ns: 2,
+            depth: 3,
+            seed: [4, 5],
+            body,
+        }
+    }
+}
+
+impl Supervisor for Overseer {
+    fn ready(&mut self, _: Caller, utcb: &Utcb, start_runtime: u64) -> Reply {
+        let bytes = start_runtime.to_le_bytes();
+        Reply::Now(SupervisorReply::ready(
+            utcb,
+            Ok(&self.next(Body::Inline)),
+            &bytes[..3],
+        ))
+    }
+
+    fn done(&mut self, _: Caller, utcb: &Utcb, times: WorkerTimes, response: Payload<'_>) -> Reply {
+        let Payload::Inline(bytes) = response else {
+            return Reply::Now(SupervisorReply::done(utcb, Err(&FaasError::InvalidPayload), &[]));
+        };
+        self.last = format!("{times:?} {}", bytes.len());
+        let block = Block {
+            memory: Cap::new(CapIndex(0x50)),
+            length: 5000,
+        };
+        Reply::Now(SupervisorReply::done(
+            utcb,
+            Ok(&self.next(Body::Dataspace(block))),
+            &[],
+        ))
+    }
+
+    fn fail(&mut self, _: Caller, _: &Utcb, _: WorkerTimes, failure: WorkerFailure<'_>) -> Reply {
+        self.last = format!("{failure:?}");
+        Reply::Deferred
+    }
+
+    fn environment(&mut self, _: Caller, utcb: &Utcb, offset: u64) -> Reply {
+        let text = b"A=1\0";
+        let tail = &text[(offset as usize).min(text.len())..];
+        Reply::Now(SupervisorReply::environment(utcb, Ok(&4), tail))
+    }
+
+    fn function(&mut self, _: Caller) -> Result<FunctionInfo, FaasError> {
+        Ok(FunctionInfo {
+            name: "f".into(),
+            handler: "main".into(),
+            version: 1,
+            memory_bytes: 2,
+        })
+    }
+}
+
+#[test]
+fn workers_get_requests_and_give_results() {
+    let gate = Loopback::new(Overseer::default(), SupervisorInterface::dispatch);
+    let worker = SupervisorClient::new(&gate);
+    let mut buffer = [0; REPLY_BYTES];
+    let (request, length) = worker.ready(0x0302_0100, &mut buffer).unwrap();
+    assert_eq!(
+        (
+            request.activation,
+            request.deadline_ns,
+            request.depth,
+            request.seed
+        ),
+        (1, 2, 3, [4, 5])
+    );
+    assert_eq!((request.body, &buffer[..length]), (Body::Inline, &[0, 1, 2][..]));
+
+    let times = WorkerTimes {
+        start_runtime: 1,
+        start_function: 2,
+        end_function: 3,
+        end_runtime: 4,
+    };
+    let (request, length) = worker
+        .done(times, Payload::Inline(&[0; INLINE_RESPONSE]), &mut buffer)
+        .unwrap();
+    assert_eq!(length, 0);
+    let Body::Dataspace(block) = request.body else {
+        panic!("{request:?}")
+    };
+    assert_eq!((block.memory.index(), block.length), (CapIndex(0x50), 5000));
+    gate.inspect(|manager| assert_eq!(manager.last, format!("{times:?} {INLINE_RESPONSE}")));
+
+    assert_eq!(worker.environment(1, &mut buffer), Ok((4, 3)));
+    assert_eq!(buffer[..3], *b"=1\0");
+    assert_eq!(worker.function().map(|function| function.name), Ok("f".into()));
+}
+
+#[test]
+fn the_longest_failure_fits() {
+    let gate = Loopback::new(Overseer::default(), SupervisorInterface::dispatch);
+    let message = "m".repeat(MESSAGE_MAX);
+    let location = "l".repeat(interfaces::faas::LOCATION_MAX);
+    let failure = WorkerFailure {
+        kind: FailureKind::Panicked,
+        length: 0,
+        message: &message,
+        location: &location,
+    };
+    let outcome = SupervisorClient::new(&gate).fail(WorkerTimes::default(), failure, &mut []);
+    assert_eq!(
+        outcome,
+        Err(CallError::Protocol(Error::Ipc(l4::IpcError::ReceiveTimeout)))
+    );
+    gate.inspect(|manager| assert_eq!(manager.last, format!("{failure:?}")));
+}
