@@ -107,6 +107,13 @@ impl Selector {
         }
     }
 
+    /// The slot of a plain call (send, then receive the answer), `None` for all other forms.
+    #[inline(always)]
+    pub const fn called(self) -> Option<CapIndex> {
+        let form = self.0 & ((1 << Self::INDEX_SHIFT) - 1);
+        if form == Self::SEND | Self::RECEIVE { Some(CapIndex((self.0 >> Self::INDEX_SHIFT) as u32)) } else { None }
+    }
+
     /// Tells whether all bits of `phases` are set.
     pub const fn has(self, phases: u64) -> bool {
         self.0 & phases == phases

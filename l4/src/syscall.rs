@@ -47,7 +47,7 @@ pub fn invoke(selector: Selector, tag: Tag, send_deadline: u64, receive_deadline
         core::arch::asm!(
             "syscall",
             inlateout("rax") tag.0 | Tag::NATIVE => out_tag,
-            inlateout("rsi") 0u64 => label,
+            lateout("rsi") label,
             in("rdx") selector.0,
             in("r8") send_deadline,
             in("r9") receive_deadline,

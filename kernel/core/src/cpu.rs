@@ -108,40 +108,42 @@ pub(crate) fn initialise() {
 
 /// Proof that one or two CPUs' locks are held: what is guarded by them may be touched.
 pub struct Domain {
-    first: u32,
-    second: Option<u32>,
+    first: &'static Cpu,
+    second: Option<&'static Cpu>,
 }
 
 impl Domain {
     /// Takes the lock of one CPU.
     #[inline]
-    pub fn lock(cpu: u32) -> Domain {
+    pub fn lock(cpu: &'static Cpu) -> Domain {
         Domain::lock_pair(cpu, cpu)
     }
 
     /// Takes the locks of two CPUs, the lower number first; one lock if they are the same.
     #[inline]
-    pub fn lock_pair(one: u32, other: u32) -> Domain {
+    pub fn lock_pair(one: &'static Cpu, other: &'static Cpu) -> Domain {
         #[cfg(debug_assertions)]
         crate::sync::order::enter(crate::sync::Rank::Cpu);
-        if one == other {
-            spin(get(one));
+        if core::ptr::eq(one, other) {
+            spin(one);
             return Domain { first: one, second: None };
         }
-        let (low, high) = if one < other { (one, other) } else { (other, one) };
-        spin(get(low));
-        spin(get(high));
+        // The CPUs stand in one array, in the order of their numbers.
+        let (low, high) =
+            if core::ptr::from_ref(one) < core::ptr::from_ref(other) { (one, other) } else { (other, one) };
+        spin(low);
+        spin(high);
         Domain { first: low, second: Some(high) }
     }
 
     /// Locks this CPU and the home of `thread`, wherever that is by then.
     #[inline]
     pub fn lock_with(thread: Ref<Thread>) -> Domain {
-        let this = Cpu::this().number();
+        let this = Cpu::this();
         loop {
             let home = thread.home();
             let domain = Domain::lock_pair(this, home);
-            if thread.home() == home {
+            if core::ptr::eq(thread.home(), home) {
                 return domain;
             }
         }
@@ -152,7 +154,7 @@ impl Domain {
         loop {
             let homes = (one.home(), other.home());
             let domain = Domain::lock_pair(homes.0, homes.1);
-            if (one.home(), other.home()) == homes {
+            if core::ptr::eq(one.home(), homes.0) && core::ptr::eq(other.home(), homes.1) {
                 return domain;
             }
         }
@@ -160,8 +162,8 @@ impl Domain {
 
     /// Tells whether `cpu`'s lock is held.
     #[inline]
-    pub fn holds(&self, cpu: u32) -> bool {
-        self.first == cpu || self.second == Some(cpu)
+    pub fn holds(&self, cpu: &Cpu) -> bool {
+        core::ptr::eq(self.first, cpu) || self.second.is_some_and(|second| core::ptr::eq(second, cpu))
     }
 }
 
@@ -181,8 +183,8 @@ impl Drop for Domain {
         #[cfg(debug_assertions)]
         crate::sync::order::leave(crate::sync::Rank::Cpu);
         if let Some(second) = self.second {
-            get(second).lock.store(false, Ordering::Release);
+            second.lock.store(false, Ordering::Release);
         }
-        get(self.first).lock.store(false, Ordering::Release);
+        self.first.lock.store(false, Ordering::Release);
     }
 }

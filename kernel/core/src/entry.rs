@@ -67,10 +67,10 @@ pub extern "C" fn trap(context: *mut Context, trap: &Trap) -> *mut Context {
     leave(cpu)
 }
 
-fn raise(cpu: &Cpu, thread: Ref<Thread>, reason: Reason, trap: &Trap) {
+fn raise(cpu: &'static Cpu, thread: Ref<Thread>, reason: Reason, trap: &Trap) {
     let fault = Fault { reason, vector: trap.vector, error: trap.error, address: trap.address };
     ipc::raise(thread, fault);
-    if thread.state.get(&Domain::lock(cpu.number())) != State::Ready {
+    if thread.state.get(&Domain::lock(cpu)) != State::Ready {
         schedule::run_next(cpu);
     }
 }
@@ -89,7 +89,7 @@ pub extern "C" fn interrupt(_context: *mut Context, event: u32, line: u32) -> *m
 
 /// The last thing before user mode: whatever became due on the way, and the thread to go on with.
 #[inline]
-pub(crate) fn leave(cpu: &Cpu) -> *mut Context {
+pub(crate) fn leave(cpu: &'static Cpu) -> *mut Context {
     loop {
         if cpu.due.load(Ordering::Relaxed) {
             objects::run_deferred(cpu);
@@ -114,9 +114,9 @@ pub(crate) fn leave(cpu: &Cpu) -> *mut Context {
 
 /// Does what the current thread has to do before it goes on.
 #[cold]
-fn attend(cpu: &Cpu, thread: Ref<Thread>) {
+fn attend(cpu: &'static Cpu, thread: Ref<Thread>) {
     let resume = {
-        let domain = Domain::lock(cpu.number());
+        let domain = Domain::lock(cpu);
         let resume = thread.resume.get(&domain);
         thread.set_resume(&domain, Resume::Nothing);
         resume
@@ -125,14 +125,14 @@ fn attend(cpu: &Cpu, thread: Ref<Thread>) {
         Resume::Nothing => true,
         Resume::Receive(filter, deadline) => ipc::receive(thread, filter, deadline),
         Resume::Send(gate) => {
-            let sending = thread.sending.get(&Domain::lock(cpu.number()));
+            let sending = thread.sending.get(&Domain::lock(cpu));
             let sent = invoke::send_again(thread, gate, sending);
             gate.release();
             sent
         }
         Resume::Raise(fault) => {
             ipc::raise(thread, fault);
-            thread.state.get(&Domain::lock(cpu.number())) == State::Ready
+            thread.state.get(&Domain::lock(cpu)) == State::Ready
         }
         Resume::End(fault) => {
             ipc::end_unhandled(thread, &fault);

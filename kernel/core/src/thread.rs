@@ -4,7 +4,7 @@
 use crate::account::Account;
 use crate::capability::Slot;
 use crate::context::Context;
-use crate::cpu::Domain;
+use crate::cpu::{Cpu, Domain};
 use crate::memory::PhysAddr;
 use crate::object::{Header, Kind, Object, Ref};
 use crate::objects::{Binding, Gate, Irq, Task};
@@ -12,7 +12,7 @@ use crate::sync::Guarded;
 use crate::timeout::Timer;
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
 use l4::exception::Reason;
 use l4::{Error, Tag};
 
@@ -142,7 +142,7 @@ pub struct Thread {
     number: u64,
     task: Ref<Task>,
     utcb: Utcb,
-    home: AtomicU32,
+    home: AtomicPtr<Cpu>,
     priority: AtomicU8,
     /// Time slice in nanoseconds.
     pub(crate) slice: Guarded<u64, Domain>,
@@ -244,7 +244,7 @@ impl Thread {
             number: unique_number(),
             task,
             utcb,
-            home: AtomicU32::new(crate::machine::machine_cpu()),
+            home: AtomicPtr::new(core::ptr::from_ref(Cpu::this()).cast_mut()),
             priority: AtomicU8::new(1),
             slice: Guarded::new(DEFAULT_SLICE_NS),
             state: Guarded::new(State::New),
@@ -297,14 +297,15 @@ impl Thread {
 
     /// The CPU that the thread runs on, and whose lock guards it.
     #[inline]
-    pub fn home(&self) -> u32 {
-        self.home.load(Ordering::Acquire)
+    pub fn home(&self) -> &'static Cpu {
+        // SAFETY: It is only ever set from references to CPUs, which exist as long as the kernel.
+        unsafe { &*self.home.load(Ordering::Acquire) }
     }
 
     /// Changes the home; both CPUs' locks are held and the thread is in none of the old one's queues.
-    pub(crate) fn set_home(&self, domain: &Domain, home: u32) {
+    pub(crate) fn set_home(&self, domain: &Domain, home: &'static Cpu) {
         debug_assert!(domain.holds(home) && domain.holds(self.home()));
-        self.home.store(home, Ordering::Release);
+        self.home.store(core::ptr::from_ref(home).cast_mut(), Ordering::Release);
     }
 
     /// Priority, 1–255.

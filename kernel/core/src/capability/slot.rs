@@ -73,6 +73,18 @@ impl Slot {
         }
     }
 
+    /// The object of the capability in the slot and the rights to it, without its label.
+    #[inline(always)]
+    pub(super) fn object(&self) -> Option<(Ref<Header>, Rights)> {
+        let word = self.word.load(Ordering::Acquire);
+        if word & REPLY != 0 {
+            return None;
+        }
+        let object = NonNull::new(address(word) as *mut Header)?;
+        // SAFETY: As in `decode`.
+        Some((unsafe { Ref::from_raw(object) }, Rights::from_bits_truncate((word & RIGHTS_MASK) as u8)))
+    }
+
     /// Tells whether the slot is empty.
     #[inline]
     pub fn is_empty(&self) -> bool {

@@ -6,11 +6,11 @@ use super::{Capability, Slot, SlotState};
 use crate::account::Account;
 use crate::machine::machine_direct_map;
 use crate::memory::PhysAddr;
-use crate::object::Ref;
+use crate::object::{Header, Ref};
 use crate::sync::{Guard, Rank, SpinLock};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, Ordering};
-use l4::{CapIndex, Error, PAGE_SIZE};
+use l4::{CapIndex, Error, PAGE_SIZE, Rights};
 
 const SLOTS: usize = PAGE_SIZE as usize / size_of::<Slot>();
 const LEAVES: usize = CapIndex::LIMIT as usize / SLOTS;
@@ -41,7 +41,7 @@ impl CapTable {
     }
 
     /// The slot of an index, `None` if it was never used or can't be.
-    #[inline]
+    #[inline(always)]
     pub fn slot(&self, index: CapIndex) -> Option<&Slot> {
         let (leaf, offset) = (index.0 as usize / SLOTS, index.0 as usize % SLOTS);
         let page = if leaf == 0 { self.first.load(Ordering::Acquire) } else { self.far_leaf(leaf)?.load(Ordering::Acquire) };
@@ -67,6 +67,12 @@ impl CapTable {
             Some(SlotState::Object(capability)) if !capability.object.is_dead() => Ok(capability),
             _ => Err(Error::NotFound),
         }
+    }
+
+    /// The object at an index and the rights to it, for objects whose capabilities' labels mean nothing.
+    #[inline(always)]
+    pub(crate) fn object(&self, index: CapIndex) -> Option<(Ref<Header>, Rights)> {
+        self.slot(index)?.object().filter(|(object, _)| !object.is_dead())
     }
 
     /// The slot of an index, made if it never was used; the account pays for its page.

@@ -13,7 +13,7 @@ mod thread;
 use crate::capability::Capability;
 use crate::cpu::Domain;
 use crate::ipc::{self, Sent};
-use crate::object::{Kind, Ref};
+use crate::object::{Header, Kind, Ref};
 use crate::objects::Gate;
 use crate::thread::{Content, Filter, Sending, Then, Thread};
 use call::{Call, Outcome};
@@ -31,8 +31,21 @@ pub(crate) struct Operands {
 
 /// Executes a system call of this CPU's current thread. False if the thread does not go on at once: it waits, has ended,
 /// or has something else to do first.
-#[inline]
+#[inline(always)]
 pub(crate) fn system_call(thread: Ref<Thread>, operands: &Operands) -> bool {
+    // The common form, a call of a kernel object, needs nothing of what the others need.
+    if let Some(index) = operands.selector.called() {
+        if let Some((object, rights)) = thread.task().caps.object(index) {
+            if object.kind() != Kind::Gate {
+                return call_object(thread, object, rights, operands.tag);
+            }
+        }
+    }
+    other_system_call(thread, operands)
+}
+
+#[inline(never)]
+fn other_system_call(thread: Ref<Thread>, operands: &Operands) -> bool {
     let Operands { selector, tag, .. } = *operands;
     if !selector.has(Selector::SEND) {
         return receive_only(thread, operands);
@@ -53,38 +66,62 @@ pub(crate) fn system_call(thread: Ref<Thread>, operands: &Operands) -> bool {
             None => fail(thread, IpcError::NotExistent),
         };
     }
-    invoke_object(thread, capability, operands)
+    let outcome = invoke_object(&Call::new(thread, capability, tag.words()), tag.label());
+    match result(outcome) {
+        None => false,
+        Some(_) if selector.has(Selector::OPEN) => {
+            ipc::receive(thread, Filter::Anybody, operands.receive_deadline)
+        }
+        Some(tag) => finish(thread, tag),
+    }
+}
+
+/// A call of a kernel object other than a gate.
+#[inline(always)]
+fn call_object(thread: Ref<Thread>, object: Ref<Header>, rights: Rights, tag: Tag) -> bool {
+    let call = Call::new(thread, Capability { object, rights, label: 0 }, tag.words());
+    if object.kind() == Kind::Debug && machine::is_null(&call, tag.label()) {
+        return finish(thread, Tag(0));
+    }
+    finish_call(&call, tag.label())
+}
+
+#[inline(never)]
+fn finish_call(call: &Call, protocol: i64) -> bool {
+    match result(invoke_object(call, protocol)) {
+        Some(tag) => finish(call.thread, tag),
+        None => false,
+    }
+}
+
+/// The tag that tells the caller how an operation ended; `None` if the caller does not go on.
+fn result(outcome: Result<Outcome, Error>) -> Option<Tag> {
+    match outcome {
+        Ok(Outcome::Done { value, words }) => Some(Tag::new(value, words, 0)),
+        Ok(Outcome::Gone) => None,
+        Err(error) => Some(Tag::new(error.label(), 0, 0)),
+    }
+}
+
+fn invoke_object(call: &Call, protocol: i64) -> Result<Outcome, Error> {
+    match (call.capability.object.kind(), protocol) {
+        (Kind::Debug, protocol::DEBUG) => machine::debug(call),
+        (Kind::Factory, protocol::FACTORY) => factory::operate(call),
+        (Kind::Task, protocol::TASK) => task::operate(call),
+        (Kind::Thread, protocol::THREAD) => thread::operate(call),
+        (Kind::Gate, protocol::GATE) => gate::operate(call),
+        (Kind::Irq, _) => irq::operate(call, protocol),
+        (Kind::Dataspace, protocol::DATASPACE) => dataspace::operate(call),
+        (Kind::Scheduler, protocol::SCHEDULER) => scheduler::operate(call),
+        (Kind::Icu, protocol::ICU) => irq::operate_icu(call),
+        (Kind::Vcon, protocol::VCON) => machine::console(call),
+        (Kind::Platform, protocol::PLATFORM) => machine::platform(call),
+        _ => Err(Error::BadProtocol),
+    }
 }
 
 fn is_gate_control(capability: &Capability, tag: Tag) -> bool {
     tag.label() == GATE && capability.rights.contains(Rights::SERVER)
-}
-
-fn invoke_object(thread: Ref<Thread>, capability: Capability, operands: &Operands) -> bool {
-    let call = Call::new(thread, capability, operands.tag.words());
-    let outcome = match (capability.object.kind(), operands.tag.label()) {
-        (Kind::Debug, protocol::DEBUG) => machine::debug(&call),
-        (Kind::Factory, protocol::FACTORY) => factory::operate(&call),
-        (Kind::Task, protocol::TASK) => task::operate(&call),
-        (Kind::Thread, protocol::THREAD) => thread::operate(&call),
-        (Kind::Gate, protocol::GATE) => gate::operate(&call),
-        (Kind::Irq, _) => irq::operate(&call, operands.tag.label()),
-        (Kind::Dataspace, protocol::DATASPACE) => dataspace::operate(&call),
-        (Kind::Scheduler, protocol::SCHEDULER) => scheduler::operate(&call),
-        (Kind::Icu, protocol::ICU) => irq::operate_icu(&call),
-        (Kind::Vcon, protocol::VCON) => machine::console(&call),
-        (Kind::Platform, protocol::PLATFORM) => machine::platform(&call),
-        _ => Err(Error::BadProtocol),
-    };
-    let tag = match outcome {
-        Ok(Outcome::Done { value, words }) => Tag::new(value, words, 0),
-        Ok(Outcome::Gone) => return false,
-        Err(error) => Tag::new(error.label(), 0, 0),
-    };
-    if operands.selector.has(Selector::OPEN) {
-        return ipc::receive(thread, Filter::Anybody, operands.receive_deadline);
-    }
-    finish(thread, tag)
 }
 
 fn send(thread: Ref<Thread>, gate: Ref<Gate>, capability: &Capability, operands: &Operands) -> bool {

@@ -3,7 +3,7 @@
 use super::call::{Call, DONE, Outcome};
 use super::factory::{gate_label, set_handler};
 use crate::context::{Context, USER_END};
-use crate::cpu::{self, Cpu, Domain};
+use crate::cpu::{Cpu, Domain};
 use crate::ipc;
 use crate::machine::{machine_poke, machine_random};
 use crate::object::Ref;
@@ -81,9 +81,9 @@ fn ex_regs(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {
         ipc::interrupt_wait(target);
     }
     let domain = Domain::lock_with(target);
-    if cpu::get(target.home()).current() == Some(target) && target.home() != Cpu::this().number() {
+    if target.home().current() == Some(target) && !core::ptr::eq(target.home(), Cpu::this()) {
         // Its registers are in the other CPU: it is brought into the kernel first, and the caller tries again.
-        machine_poke(target.home());
+        machine_poke(target.home().number());
         return Err(Error::Again);
     }
     if matches!(target.state.get(&domain), State::Dead) || target.header.is_dead() {
@@ -116,9 +116,9 @@ fn set_bases(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {
         }
     }
     let domain = Domain::lock_with(target);
-    let current = cpu::get(target.home()).current() == Some(target);
+    let current = target.home().current() == Some(target);
     if current && target != call.thread {
-        machine_poke(target.home());
+        machine_poke(target.home().number());
         return Err(Error::Again);
     }
     let change = |context: &mut Context| {

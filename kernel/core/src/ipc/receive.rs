@@ -2,7 +2,7 @@
 
 use super::send::{accepts, complete_queued, deliver};
 use super::{drop_implicit_reply, fail_send, queue, set_error, set_result};
-use crate::cpu::{self, Domain};
+use crate::cpu::Domain;
 use crate::object::Ref;
 use crate::objects::Irq;
 use crate::schedule;
@@ -27,7 +27,7 @@ pub(crate) fn receive(receiver: Ref<Thread>, filter: Filter, deadline: u64) -> b
         let Some(sender) = first_acceptable(&domain, receiver, filter) else {
             return block(&domain, receiver, filter, deadline);
         };
-        if sender.home() == receiver.home() {
+        if core::ptr::eq(sender.home(), receiver.home()) {
             take(&domain, sender, receiver);
             return true;
         }
@@ -46,7 +46,7 @@ fn block(domain: &Domain, receiver: Ref<Thread>, filter: Filter, deadline: u64) 
         return true;
     }
     receiver.state.set(domain, State::Receiving(filter));
-    cpu::get(receiver.home()).timeouts.arm(domain, Owner::Thread(receiver), deadline);
+    receiver.home().timeouts.arm(domain, Owner::Thread(receiver), deadline);
     false
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn notify(domain: &Domain, irq: Ref<Irq>, thread: Ref<Thread>) {
     }
     if let State::Receiving(filter) = thread.state.get(domain) {
         if wants(filter, irq) {
-            cpu::get(thread.home()).timeouts.disarm(domain, Owner::Thread(thread));
+            thread.home().timeouts.disarm(domain, Owner::Thread(thread));
             set_result(domain, thread, Tag::new(IRQ, 0, 0), irq.label());
             schedule::wake(domain, thread);
             return;

@@ -3,8 +3,7 @@
 use super::send::deliver;
 use super::{exception, set_error, transfer};
 use crate::capability::{Slot, SlotState};
-use crate::cpu::{self, Domain};
-use crate::machine::machine_cpu;
+use crate::cpu::{Cpu, Domain};
 use crate::object::Ref;
 use crate::schedule;
 use crate::thread::{Content, ReplyHolder, Sending, State, Then, Thread};
@@ -16,8 +15,8 @@ use l4::{CapIndex, Error, IpcError, NEVER, Tag};
 fn lock(caller: Ref<Thread>) -> Domain {
     loop {
         let home = caller.home();
-        let domain = Domain::lock_pair(machine_cpu(), home);
-        if caller.home() == home {
+        let domain = Domain::lock_pair(Cpu::this(), home);
+        if core::ptr::eq(caller.home(), home) {
             return domain;
         }
     }
@@ -54,7 +53,7 @@ fn consume(thread: Ref<Thread>, slot: Option<&Slot>) -> Option<(Domain, Ref<Thre
 pub(crate) fn reply(thread: Ref<Thread>, slot: Option<&Slot>, tag: Tag) -> Result<(), IpcError> {
     let (domain, caller) = consume(thread, slot).ok_or(IpcError::NotExistent)?;
     debug_assert_eq!(caller.state.get(&domain), State::Calling);
-    cpu::get(caller.home()).timeouts.disarm(&domain, Owner::Thread(caller));
+    caller.home().timeouts.disarm(&domain, Owner::Thread(caller));
     if caller.sending.get(&domain).content == Content::Exception {
         exception::answer(&domain, thread, caller, tag);
         return Ok(());
@@ -91,7 +90,7 @@ pub(crate) fn drop_implicit_reply(thread: Ref<Thread>) {
 
 /// Ends the wait of a caller whom nobody can answer any more.
 fn abandon(domain: &Domain, caller: Ref<Thread>) {
-    cpu::get(caller.home()).timeouts.disarm(domain, Owner::Thread(caller));
+    caller.home().timeouts.disarm(domain, Owner::Thread(caller));
     if caller.sending.get(domain).content == Content::Exception {
         exception::give_up(domain, caller);
     } else {

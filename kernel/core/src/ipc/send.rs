@@ -1,7 +1,7 @@
 //! The send phase.
 
 use super::{queue, receiver_side, set_error, set_result, transfer};
-use crate::cpu::{self, Domain};
+use crate::cpu::Domain;
 use crate::object::Ref;
 use crate::objects::Gate;
 use crate::schedule;
@@ -44,7 +44,7 @@ pub(crate) fn send(sender: Ref<Thread>, gate: Ref<Gate>, sending: Sending) -> Se
     };
     match receiver.state.get(&domain) {
         State::Receiving(filter) if accepts(filter, sender) => {
-            cpu::get(receiver.home()).timeouts.disarm(&domain, Owner::Thread(receiver));
+            receiver.home().timeouts.disarm(&domain, Owner::Thread(receiver));
             sender.sending.set(&domain, sending);
             match deliver(&domain, sender, receiver, &sending) {
                 Ok(()) => {
@@ -92,7 +92,7 @@ pub(super) fn await_reply(domain: &Domain, sender: Ref<Thread>, receiver: Ref<Th
     transfer::give_reply_capability(domain, sender, receiver);
     sender.state.set(domain, State::Calling);
     if deadline != NEVER {
-        cpu::get(sender.home()).timeouts.arm(domain, Owner::Thread(sender), deadline);
+        sender.home().timeouts.arm(domain, Owner::Thread(sender), deadline);
     }
 }
 
@@ -109,13 +109,13 @@ fn enqueue(
     sender.sending.set(domain, *sending);
     queue::insert_by_priority(domain, senders, sender);
     sender.state.set(domain, state);
-    cpu::get(sender.home()).timeouts.arm(domain, Owner::Thread(sender), sending.deadline);
+    sender.home().timeouts.arm(domain, Owner::Thread(sender), sending.deadline);
     Sent::Blocked
 }
 
 /// Completes the send of a queued sender whose message was just taken by `receiver`.
 pub(super) fn complete_queued(domain: &Domain, sender: Ref<Thread>, receiver: Ref<Thread>, then: Then) {
-    cpu::get(sender.home()).timeouts.disarm(domain, Owner::Thread(sender));
+    sender.home().timeouts.disarm(domain, Owner::Thread(sender));
     match then {
         Then::AwaitReply(deadline) => await_reply(domain, sender, receiver, deadline),
         Then::Receive(filter, deadline) => {
@@ -131,7 +131,7 @@ pub(super) fn complete_queued(domain: &Domain, sender: Ref<Thread>, receiver: Re
 
 /// Ends the wait of a sender that is in no queue any more with an error.
 pub(crate) fn fail_send(domain: &Domain, sender: Ref<Thread>, error: IpcError) {
-    cpu::get(sender.home()).timeouts.disarm(domain, Owner::Thread(sender));
+    sender.home().timeouts.disarm(domain, Owner::Thread(sender));
     if sender.sending.get(domain).content == Content::Exception {
         // Nobody handles its fault: it ends, as soon as it is to run again.
         sender.set_resume(domain, Resume::End(sender.fault.get(domain)));
@@ -152,7 +152,7 @@ pub(crate) fn wake_waiting_senders(gate: Ref<Gate>) {
         }
         queue::remove(&domain, &gate.senders, sender);
         if gate.acquire() {
-            cpu::get(sender.home()).timeouts.disarm(&domain, Owner::Thread(sender));
+            sender.home().timeouts.disarm(&domain, Owner::Thread(sender));
             sender.set_resume(&domain, Resume::Send(gate));
             schedule::wake(&domain, sender);
         } else {

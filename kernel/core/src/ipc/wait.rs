@@ -1,7 +1,7 @@
 //! Ending a thread's wait from outside: its deadline passed, or someone cancelled it.
 
 use super::{queue, reply, set_error};
-use crate::cpu::{self, Domain};
+use crate::cpu::Domain;
 use crate::object::Ref;
 use crate::schedule;
 use crate::thread::{Content, State, Thread};
@@ -58,7 +58,7 @@ fn end_wait(thread: Ref<Thread>, cause: Cause) {
             State::Calling => reply::revoke(&domain, thread),
             _ => {}
         }
-        cpu::get(thread.home()).timeouts.disarm(&domain, Owner::Thread(thread));
+        thread.home().timeouts.disarm(&domain, Owner::Thread(thread));
         let exception = thread.sending.get(&domain).content == Content::Exception;
         if !exception || matches!(state, State::Receiving(_)) {
             // A faulting thread has no system call whose result could be set: it faults again when it goes on.

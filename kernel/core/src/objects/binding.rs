@@ -2,8 +2,7 @@
 #![expect(unsafe_code, reason = "a thread's bindings are an intrusive list")]
 
 use super::Irq;
-use crate::cpu::Domain;
-use crate::machine::machine_cpu;
+use crate::cpu::{Cpu, Domain};
 use crate::object::Ref;
 use crate::sync::Guarded;
 use crate::thread::Thread;
@@ -14,7 +13,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 pub struct Binding {
     thread: AtomicPtr<Thread>,
     /// CPU whose lock guards it while it is unbound: the creator's.
-    home: u32,
+    home: &'static Cpu,
     next: Guarded<Option<NonNull<Binding>>, Domain>,
     previous: Guarded<Option<NonNull<Binding>>, Domain>,
     /// The thread that it was bound to is gone.
@@ -32,7 +31,7 @@ impl Binding {
     pub(super) fn new() -> Binding {
         Binding {
             thread: AtomicPtr::new(core::ptr::null_mut()),
-            home: machine_cpu(),
+            home: Cpu::this(),
             next: Guarded::new(None),
             previous: Guarded::new(None),
             orphaned: Guarded::new(false),
@@ -53,7 +52,7 @@ impl Binding {
             let thread = self.thread();
             let domain = match thread {
                 Some(thread) => Domain::lock_with(thread),
-                None => Domain::lock_pair(machine_cpu(), self.home),
+                None => Domain::lock_pair(Cpu::this(), self.home),
             };
             if self.thread() == thread {
                 return (domain, thread);
@@ -63,7 +62,7 @@ impl Binding {
 
     /// CPU whose lock guards it while it is unbound.
     #[inline]
-    pub(crate) fn home(&self) -> u32 {
+    pub(crate) fn home(&self) -> &'static Cpu {
         self.home
     }
 
@@ -73,7 +72,7 @@ impl Binding {
             let thread = self.thread();
             let home = thread.map_or(self.home, |thread| thread.home());
             let domain = Domain::lock_pair(home, self.home);
-            if self.thread() == thread && thread.is_none_or(|thread| thread.home() == home) {
+            if self.thread() == thread && thread.is_none_or(|thread| core::ptr::eq(thread.home(), home)) {
                 return (domain, thread);
             }
         }
@@ -84,7 +83,7 @@ impl Binding {
         loop {
             let home = thread.home();
             let domain = Domain::lock_pair(home, self.home);
-            if thread.home() == home {
+            if core::ptr::eq(thread.home(), home) {
                 return domain;
             }
         }

@@ -3,7 +3,7 @@
 
 use super::Binding;
 use crate::account::Account;
-use crate::cpu::{self, Cpu, Domain};
+use crate::cpu::{Cpu, Domain};
 use crate::ipc;
 use crate::machine::{machine_mask_device, machine_unmask_device};
 use crate::object::{Header, Kind, Object, Ref};
@@ -96,7 +96,7 @@ impl Irq {
     pub fn detach(irq: Ref<Irq>) {
         let (domain, thread) = irq.binding.lock_all();
         if let Some(thread) = thread {
-            cpu::get(thread.home()).timeouts.disarm(&domain, Owner::Irq(irq));
+            thread.home().timeouts.disarm(&domain, Owner::Irq(irq));
             if irq.triggered.get(&domain) {
                 ipc::forget_pending(&domain, irq, thread);
             }
@@ -120,7 +120,7 @@ impl Irq {
     pub fn set_timer(irq: Ref<Irq>, deadline: u64) -> Result<(), Error> {
         let (domain, thread) = irq.binding.lock();
         let thread = thread.ok_or(Error::Invalid)?;
-        let home = cpu::get(thread.home());
+        let home = thread.home();
         home.timeouts.disarm(&domain, Owner::Irq(irq));
         home.timeouts.arm(&domain, Owner::Irq(irq), deadline);
         if home.number() != Cpu::this().number() {
@@ -174,8 +174,15 @@ pub(super) fn defer_trigger(irq: Ref<Irq>) {
 }
 
 /// Triggers what was deferred. No CPU's lock may be held.
+#[inline]
 pub fn run_deferred(cpu: &Cpu) {
-    let list = &cpu.deferred;
+    if !cpu.deferred.load(Ordering::Relaxed).is_null() {
+        trigger_deferred(&cpu.deferred);
+    }
+}
+
+#[cold]
+fn trigger_deferred(list: &AtomicPtr<Irq>) {
     while let Some(irq) = Ref::load(list) {
         list.store(irq.next_deferred.load(Ordering::Relaxed), Ordering::Relaxed);
         irq.deferred.store(false, Ordering::Release);

@@ -1,7 +1,7 @@
 //! The end of a thread: it stops, everybody who waits for it learns so, and what it held is given back.
 
 use super::Binding;
-use crate::cpu::{self, Cpu, Domain};
+use crate::cpu::{Cpu, Domain};
 use crate::ipc::{self, queue};
 use crate::machine::machine_poke;
 use crate::object::Ref;
@@ -35,7 +35,7 @@ pub(super) fn destroy_step(thread: Ref<Thread>, budget: &mut u32) -> bool {
 pub(crate) fn stop(thread: Ref<Thread>) -> bool {
     ipc::interrupt_wait(thread);
     let domain = Domain::lock_with(thread);
-    let home = cpu::get(thread.home());
+    let home = thread.home();
     match thread.state.get(&domain) {
         State::Ready => {
             if home.current() != Some(thread) {

@@ -15,7 +15,7 @@ const ZERO_AHEAD: u32 = 8;
 const EPOCH_INTERVAL_NS: u64 = 1_000_000;
 
 /// Returns when a thread runs on the CPU.
-pub(super) fn wait_for_thread(cpu: &Cpu) {
+pub(super) fn wait_for_thread(cpu: &'static Cpu) {
     let since = machine_now();
     loop {
         handle_interrupts(cpu);
@@ -34,15 +34,15 @@ pub(super) fn wait_for_thread(cpu: &Cpu) {
     schedule::run_next(cpu);
 }
 
-fn is_ready(cpu: &Cpu) -> bool {
-    let domain = Domain::lock(cpu.number());
+fn is_ready(cpu: &'static Cpu) -> bool {
+    let domain = Domain::lock(cpu);
     !cpu.handoff.load(Ordering::Relaxed).is_null() || cpu.run_queue.highest(&domain).is_some()
 }
 
-fn halt(cpu: &Cpu) {
+fn halt(cpu: &'static Cpu) {
     if epoch::is_waiting() {
         epoch::hurry();
-        let domain = Domain::lock(cpu.number());
+        let domain = Domain::lock(cpu);
         cpu.timeouts.program_at(&domain, machine_now() + EPOCH_INTERVAL_NS);
     }
     cpu.epoch.set_halted(true);
@@ -51,7 +51,7 @@ fn halt(cpu: &Cpu) {
 }
 
 /// Acts on interrupts that were recorded while the CPU was in the kernel.
-fn handle_interrupts(cpu: &Cpu) {
+fn handle_interrupts(cpu: &'static Cpu) {
     let recorded = machine_take_interrupts();
     if recorded == 0 {
         return;
@@ -74,8 +74,8 @@ fn handle_interrupts(cpu: &Cpu) {
 }
 
 /// Another CPU poked this one: it may have to flush its TLB, program its timer or choose another thread.
-pub(crate) fn poked(cpu: &Cpu) {
+pub(crate) fn poked(cpu: &'static Cpu) {
     crate::tlb::serve();
-    cpu.timeouts.reprogram(&Domain::lock(cpu.number()));
+    cpu.timeouts.reprogram(&Domain::lock(cpu));
     cpu.due.store(true, Ordering::Relaxed);
 }

@@ -13,6 +13,8 @@ pub(crate) struct RunQueue {
     queues: [Guarded<Queue, Domain>; PRIORITIES],
     /// Bit n of word w: priority 64 w + n has threads.
     filled: [Guarded<u64, Domain>; PRIORITIES / 64],
+    /// Bit w: word w of `filled` is not zero.
+    summary: Guarded<u32, Domain>,
 }
 
 impl RunQueue {
@@ -20,12 +22,14 @@ impl RunQueue {
         RunQueue {
             queues: [const { Guarded::new(Queue { head: None, tail: None }) }; PRIORITIES],
             filled: [const { Guarded::new(0) }; PRIORITIES / 64],
+            summary: Guarded::new(0),
         }
     }
 
     fn mark(&self, domain: &Domain, priority: u8) {
         let word = &self.filled[usize::from(priority) / 64];
         word.set(domain, word.get(domain) | 1 << (priority % 64));
+        self.summary.set(domain, self.summary.get(domain) | 1 << (priority / 64));
     }
 
     /// Puts a thread behind those of its priority.
@@ -49,16 +53,20 @@ impl RunQueue {
         queue::remove(domain, queue, thread);
         if queue.get(domain).head.is_none() {
             let word = &self.filled[usize::from(priority) / 64];
-            word.set(domain, word.get(domain) & !(1 << (priority % 64)));
+            let bits = word.get(domain) & !(1 << (priority % 64));
+            word.set(domain, bits);
+            if bits == 0 {
+                self.summary.set(domain, self.summary.get(domain) & !(1 << (priority / 64)));
+            }
         }
     }
 
     /// The highest priority that has threads.
+    #[inline]
     pub(crate) fn highest(&self, domain: &Domain) -> Option<u8> {
-        self.filled.iter().enumerate().rev().find_map(|(index, word)| {
-            let bits = word.get(domain);
-            (bits != 0).then(|| (index * 64) as u8 + (63 - bits.leading_zeros()) as u8)
-        })
+        let word = self.summary.get(domain).checked_ilog2()?;
+        let bit = self.filled[word as usize].get(domain).checked_ilog2()?;
+        Some((word * 64 + bit) as u8)
     }
 
     /// Tells whether a priority has threads.

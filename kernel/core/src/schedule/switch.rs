@@ -13,7 +13,7 @@ use l4::NEVER;
 /// Makes a thread ready whose wait is over; its home is locked. On this CPU it becomes the one to switch to next.
 pub(crate) fn wake(domain: &Domain, thread: Ref<Thread>) {
     thread.state.set(domain, State::Ready);
-    let home = cpu::get(thread.home());
+    let home = thread.home();
     if core::ptr::eq(home, Cpu::this()) {
         match Ref::load(&home.handoff) {
             Some(other) if other.priority() >= thread.priority() => enqueue(domain, home, thread),
@@ -74,9 +74,9 @@ pub(crate) fn expect_work() {
 const REAPER_INTERVAL_NS: u64 = 1_000_000;
 
 /// Switches to the thread that should run now, halting the CPU until there is one.
-pub(crate) fn run_next(cpu: &Cpu) {
+pub(crate) fn run_next(cpu: &'static Cpu) {
     cpu.due.store(false, Ordering::Relaxed);
-    let domain = Domain::lock(cpu.number());
+    let domain = Domain::lock(cpu);
     if cpu.reaper.has_work() && !cpu.reaper_timer.swap(true, Ordering::Relaxed) {
         cpu.timeouts.program_at(&domain, machine_now() + REAPER_INTERVAL_NS);
     }
@@ -104,7 +104,7 @@ pub(crate) fn run_next(cpu: &Cpu) {
 
 /// Picks the next thread: the current one, unless it waits or a higher priority, or an equal one when its slice is over,
 /// is ready; else the handoff's before the queue's at equal priority. The one that is picked is in no queue any more.
-fn choose(domain: &Domain, cpu: &Cpu, stays: Option<Ref<Thread>>) -> Option<Ref<Thread>> {
+fn choose(domain: &Domain, cpu: &'static Cpu, stays: Option<Ref<Thread>>) -> Option<Ref<Thread>> {
     let handoff = Ref::load(&cpu.handoff);
     cpu.handoff.store(core::ptr::null_mut(), Ordering::Relaxed);
     let queued = cpu.run_queue.highest(domain);
@@ -135,11 +135,11 @@ fn choose(domain: &Domain, cpu: &Cpu, stays: Option<Ref<Thread>>) -> Option<Ref<
 }
 
 /// The time, if a slice is being measured at all.
-fn machine_now_if(domain: &Domain, cpu: &Cpu) -> u64 {
+fn machine_now_if(domain: &Domain, cpu: &'static Cpu) -> u64 {
     if cpu.timeouts.slice_is_over(domain, NEVER - 1) { machine_now() } else { 0 }
 }
 
-fn switch(domain: &Domain, cpu: &Cpu, from: Option<Ref<Thread>>, to: Ref<Thread>) {
+fn switch(domain: &Domain, cpu: &'static Cpu, from: Option<Ref<Thread>>, to: Ref<Thread>) {
     if from == Some(to) {
         return;
     }
@@ -162,7 +162,7 @@ fn switch(domain: &Domain, cpu: &Cpu, from: Option<Ref<Thread>>, to: Ref<Thread>
 }
 
 /// Leaves the current thread without another one to go to.
-fn leave_thread(_domain: &Domain, cpu: &Cpu, from: Option<Ref<Thread>>) {
+fn leave_thread(_domain: &Domain, cpu: &'static Cpu, from: Option<Ref<Thread>>) {
     let Some(from) = from else { return };
     account_time(Some(from));
     // SAFETY: As in `switch`.
@@ -183,11 +183,11 @@ fn account_time(from: Option<Ref<Thread>>) -> u64 {
 }
 
 /// The timer fired: deadlines, slices, dying objects.
-pub(crate) fn tick(cpu: &Cpu) {
+pub(crate) fn tick(cpu: &'static Cpu) {
     let now = machine_now();
-    cpu.timeouts.fired(&Domain::lock(cpu.number()));
+    cpu.timeouts.fired(&Domain::lock(cpu));
     loop {
-        let expired = cpu.timeouts.take_expired(&Domain::lock(cpu.number()), now);
+        let expired = cpu.timeouts.take_expired(&Domain::lock(cpu), now);
         match expired {
             Some(crate::timeout::Owner::Thread(thread)) => crate::ipc::expire(thread),
             Some(crate::timeout::Owner::Irq(irq)) => crate::objects::Irq::trigger(irq),
@@ -198,14 +198,14 @@ pub(crate) fn tick(cpu: &Cpu) {
     if cpu.reaper.has_work() {
         crate::reaper::work(crate::reaper::BUDGET);
     }
-    let domain = Domain::lock(cpu.number());
+    let domain = Domain::lock(cpu);
     cpu.timeouts.program(&domain);
     cpu.due.store(true, Ordering::Relaxed);
 }
 
 /// Ends the current thread's slice.
-pub(crate) fn yield_slice(cpu: &Cpu, thread: Ref<Thread>) {
-    let domain = Domain::lock(cpu.number());
+pub(crate) fn yield_slice(cpu: &'static Cpu, thread: Ref<Thread>) {
+    let domain = Domain::lock(cpu);
     if cpu.run_queue.has(&domain, thread.priority()) {
         cpu.timeouts.set_slice_end(&domain, 1);
         cpu.due.store(true, Ordering::Relaxed);
@@ -214,25 +214,26 @@ pub(crate) fn yield_slice(cpu: &Cpu, thread: Ref<Thread>) {
 
 /// Gives a thread that never ran its first registers and makes it ready on a CPU.
 pub(crate) fn begin(thread: Ref<Thread>, cpu: u32, start: impl FnOnce(&Domain)) -> Result<(), l4::Error> {
-    let domain = Domain::lock_pair(crate::machine::machine_cpu(), cpu);
+    let target = cpu::get(cpu);
+    let domain = Domain::lock_pair(Cpu::this(), target);
     // A thread that never ran is in no queue, so nobody else looks at its state or home but who starts or ends it.
     let domain = if domain.holds(thread.home()) {
         domain
     } else {
         drop(domain);
-        Domain::lock_pair(thread.home(), cpu)
+        Domain::lock_pair(thread.home(), target)
     };
     if thread.state.get(&domain) != State::New || thread.header.is_dead() {
         return Err(l4::Error::Busy);
     }
-    thread.set_home(&domain, cpu);
+    thread.set_home(&domain, target);
     start(&domain);
-    if domain.holds(crate::machine::machine_cpu()) {
+    if domain.holds(Cpu::this()) {
         wake(&domain, thread);
     } else {
         thread.state.set(&domain, State::Ready);
-        enqueue(&domain, cpu::get(cpu), thread);
-        preempt(cpu::get(cpu), thread.priority());
+        enqueue(&domain, target, thread);
+        preempt(target, thread.priority());
     }
     Ok(())
 }
@@ -240,7 +241,7 @@ pub(crate) fn begin(thread: Ref<Thread>, cpu: u32, start: impl FnOnce(&Domain)) 
 /// Changes priority and slice, and moves the thread to another CPU: at once, or as soon as it does not run.
 pub(crate) fn place(thread: Ref<Thread>, target: u32, priority: u8, slice_ns: u64) {
     let domain = Domain::lock_with(thread);
-    let home = cpu::get(thread.home());
+    let home = thread.home();
     thread.slice.set(&domain, slice_ns);
     let running = home.current() == Some(thread);
     let queued = !running && thread.state.get(&domain) == State::Ready;
@@ -272,12 +273,11 @@ pub(crate) fn place(thread: Ref<Thread>, target: u32, priority: u8, slice_ns: u6
 /// Moves a thread that does not run to another CPU.
 fn finish_move(thread: Ref<Thread>, target: u32) {
     loop {
-        let old = thread.home();
-        let domain = Domain::lock_pair(old, target);
-        if thread.home() != old {
+        let (from, to) = (thread.home(), cpu::get(target));
+        let domain = Domain::lock_pair(from, to);
+        if !core::ptr::eq(thread.home(), from) {
             continue;
         }
-        let (from, to) = (cpu::get(old), cpu::get(target));
         if thread.moving_to.get(&domain) != Some(target) || from.current() == Some(thread) {
             // Someone changed his mind, or it runs again: then it is moved when it stops.
             return;
@@ -289,7 +289,7 @@ fn finish_move(thread: Ref<Thread>, target: u32) {
             remove(&domain, from, thread);
         }
         crate::objects::move_timers(&domain, thread, from, to);
-        thread.set_home(&domain, target);
+        thread.set_home(&domain, to);
         if ready {
             enqueue(&domain, to, thread);
             preempt(to, thread.priority());

@@ -48,10 +48,8 @@ static STATE: Mutex<Lines> = Mutex::new(Lines {
     target: 0,
 });
 
-/// Masks all device interrupts, those of the old 8259 controllers too, and directs them to the CPU with APIC
-/// id `target` for when they are unmasked.
+/// Masks all device interrupts and directs them to the CPU with APIC id `target` for when they are unmasked.
 pub(crate) fn initialise(machine: &Machine, target: u32) {
-    mask_8259();
     let mut state = STATE.lock();
     state.target = target;
     for isa in 0..16 {
@@ -151,7 +149,10 @@ impl Chip {
     }
 }
 
-fn mask_8259() {
+/// Masks all interrupts of the old 8259 controllers. Must come before the local APIC is set up: firmware lets
+/// their timer interrupts through, and one that is pending when the APIC's input is masked stays so in QEMU,
+/// to be raised later without a vector.
+pub(crate) fn mask_8259() {
     for port in [0x21_u16, 0xa1] {
         // SAFETY: masks all interrupts of a controller that the kernel does not use.
         unsafe { Port::<u8>::new(port).write(0xff) };

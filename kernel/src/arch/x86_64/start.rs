@@ -38,6 +38,7 @@ static RECORD: RecordCell = RecordCell(UnsafeCell::new(MaybeUninit::uninit()));
 #[unsafe(no_mangle)]
 extern "C" fn kernel_main(start_info: u64) -> ! {
     console::initialise();
+    io_apic::mask_8259();
     features::detect();
     if let Some(feature) = features::missing() {
         panic!("the processor lacks {feature}: run the virtual machine with a newer CPU model");
