@@ -111,7 +111,18 @@ impl Selector {
     #[inline(always)]
     pub const fn called(self) -> Option<CapIndex> {
         let form = self.0 & ((1 << Self::INDEX_SHIFT) - 1);
-        if form == Self::SEND | Self::RECEIVE { Some(CapIndex((self.0 >> Self::INDEX_SHIFT) as u32)) } else { None }
+        if form == Self::SEND | Self::RECEIVE {
+            Some(CapIndex((self.0 >> Self::INDEX_SHIFT) as u32))
+        } else {
+            None
+        }
+    }
+
+    /// Tells whether the form is an answer and the wait for anybody's next message.
+    #[inline(always)]
+    pub const fn is_reply_and_wait(self) -> bool {
+        let phases = Self::SEND | Self::RECEIVE | Self::OPEN | Self::REPLY;
+        self.0 & ((1 << Self::INDEX_SHIFT) - 1) & !Self::SELF == phases
     }
 
     /// Tells whether all bits of `phases` are set.

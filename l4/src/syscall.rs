@@ -18,19 +18,23 @@ impl Received {
     ///
     /// # Errors
     /// The negated label, or the IPC error from the UTCB.
-    #[inline]
+    #[inline(always)]
     pub fn result(self) -> Result<u64, Error> {
-        if self.tag.is_error() {
-            return Err(Error::Ipc(IpcError::from_code(
-                Utcb::current().word(utcb::ERROR_WORD),
-            )));
-        }
         let label = self.tag.label();
-        if label < 0 {
-            Err(Error::from_number(-label))
+        if label < 0 || self.tag.is_error() {
+            Err(self.error())
         } else {
             Ok(label as u64)
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn error(self) -> Error {
+        if self.tag.is_error() {
+            return Error::Ipc(IpcError::from_code(Utcb::current().word(utcb::ERROR_WORD)));
+        }
+        Error::from_number(-self.tag.label())
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Cpu {
     pub(crate) current: AtomicPtr<Thread>,
     /// Before the CPU leaves the kernel there is something to do: a thread to switch to, a notification to trigger.
     pub(crate) due: AtomicBool,
+    /// The thread to switch to at once, while the CPU's lock is still taken.
+    pub(crate) direct: AtomicPtr<Thread>,
     /// Notifications to trigger before the CPU leaves the kernel.
     pub(crate) deferred: AtomicPtr<Irq>,
     /// The last thread that a message made ready: it may be switched to without passing the run queue.
@@ -54,6 +56,7 @@ impl Cpu {
             timeouts: TimeoutQueue::new(),
             current: AtomicPtr::new(core::ptr::null_mut()),
             due: AtomicBool::new(false),
+            direct: AtomicPtr::new(core::ptr::null_mut()),
             deferred: AtomicPtr::new(core::ptr::null_mut()),
             handoff: AtomicPtr::new(core::ptr::null_mut()),
             reaper_timer: AtomicBool::new(false),
@@ -117,6 +120,13 @@ impl Domain {
     #[inline]
     pub fn lock(cpu: &'static Cpu) -> Domain {
         Domain::lock_pair(cpu, cpu)
+    }
+
+    /// The lock of this CPU, which was taken before and not given back: the proof was forgotten.
+    #[inline]
+    pub(crate) fn still_taken(cpu: &'static Cpu) -> Domain {
+        debug_assert!(cpu.lock.load(Ordering::Relaxed));
+        Domain { first: cpu, second: None }
     }
 
     /// Takes the locks of two CPUs, the lower number first; one lock if they are the same.

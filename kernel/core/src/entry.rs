@@ -36,19 +36,30 @@ pub extern "C" fn system_call(
     let Some(thread) = cpu.current() else { return 1 };
     debug_assert_eq!(context, thread.context());
     let operands = Operands { selector: Selector(selector), tag: Tag(tag), send_deadline, receive_deadline };
-    let goes_on = invoke::system_call(thread, &operands);
+    let goes_on = invoke::system_call(cpu, thread, &operands);
     if goes_on && !cpu.due.load(Ordering::Relaxed) {
         cpu.epoch.leave();
         return 0;
     }
-    // A thread that does not go on is not ready, or has something to do first: both are found when looking for the next one.
-    cpu.due.store(true, Ordering::Relaxed);
+    if cpu.direct.load(Ordering::Relaxed).is_null() {
+        // A thread that does not go on is not ready, or has something to do first: both are found when looking for the
+        // next one.
+        cpu.due.store(true, Ordering::Relaxed);
+    }
     1
 }
 
 /// The end of a system call after which the thread does not simply go on.
 pub extern "C" fn leave_system_call() -> *mut Context {
-    leave(Cpu::this())
+    let cpu = Cpu::this();
+    if let Some(next) = Ref::load(&cpu.direct) {
+        schedule::switch_directly(cpu, next);
+        if !cpu.due.load(Ordering::Relaxed) && !next.attention.load(Ordering::Relaxed) {
+            cpu.epoch.leave();
+            return next.context();
+        }
+    }
+    leave(cpu)
 }
 
 /// An exception of the current thread.

@@ -139,7 +139,9 @@ impl Task {
 
     /// Changes the permitted use of a range, which regions must cover without gaps.
     pub fn protect(self, start: u64, size: u64, access: Access) -> Result<(), Error> {
-        self.in_pieces(start, size, |start, size| [task::PROTECT, start, size, access.bits() as u64])
+        self.in_pieces(start, size, |start, size| {
+            [task::PROTECT, start, size, access.bits() as u64]
+        })
     }
 
     /// Gives back the anonymous memory of a range; it reads as zeroes afterwards.

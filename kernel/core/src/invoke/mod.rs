@@ -10,15 +10,15 @@ mod scheduler;
 mod task;
 mod thread;
 
-use crate::capability::Capability;
-use crate::cpu::Domain;
+use crate::capability::{Capability, Slot, SlotState};
+use crate::cpu::{Cpu, Domain};
 use crate::ipc::{self, Sent};
 use crate::object::{Header, Kind, Ref};
 use crate::objects::Gate;
 use crate::thread::{Content, Filter, Sending, Then, Thread};
 use call::{Call, Outcome};
 use l4::protocol::{self, GATE};
-use l4::{Error, IpcError, Rights, Selector, Tag, utcb};
+use l4::{CapIndex, Error, IpcError, Rights, Selector, Tag, utcb};
 
 /// The system call's operands.
 #[derive(Clone, Copy, Debug)]
@@ -32,16 +32,56 @@ pub(crate) struct Operands {
 /// Executes a system call of this CPU's current thread. False if the thread does not go on at once: it waits, has ended,
 /// or has something else to do first.
 #[inline(always)]
-pub(crate) fn system_call(thread: Ref<Thread>, operands: &Operands) -> bool {
-    // The common form, a call of a kernel object, needs nothing of what the others need.
+pub(crate) fn system_call(cpu: &'static Cpu, thread: Ref<Thread>, operands: &Operands) -> bool {
+    // The common forms need nothing of what the others need.
     if let Some(index) = operands.selector.called() {
         if let Some((object, rights)) = thread.task().caps.object(index) {
             if object.kind() != Kind::Gate {
                 return call_object(thread, object, rights, operands.tag);
             }
+            if call_directly(cpu, thread, index, operands) {
+                return false;
+            }
         }
+    } else if operands.selector.is_reply_and_wait() && reply_directly(cpu, thread, operands) {
+        return false;
     }
     other_system_call(thread, operands)
+}
+
+/// A call of a gate by the short way, if that is possible.
+#[inline(never)]
+fn call_directly(cpu: &'static Cpu, thread: Ref<Thread>, index: CapIndex, operands: &Operands) -> bool {
+    let Some(SlotState::Object(capability)) = thread.task().caps.slot(index).map(Slot::read) else { return false };
+    let tag = operands.tag;
+    match capability.object.downcast::<Gate>() {
+        Some(gate) if tag.label() != GATE => {
+            let label = sent_label(&capability, gate);
+            ipc::direct::call(cpu, thread, gate, tag, label, operands.receive_deadline)
+        }
+        _ => false,
+    }
+}
+
+/// An answer and the wait for the next message by the short way, if that is possible.
+#[inline(never)]
+fn reply_directly(cpu: &'static Cpu, thread: Ref<Thread>, operands: &Operands) -> bool {
+    let task = thread.task();
+    let slot = match operands.selector.index() {
+        None => None,
+        Some(index) => match task.caps.slot(index) {
+            Some(slot) => Some(slot),
+            None => return false,
+        },
+    };
+    ipc::direct::reply_and_wait(cpu, thread, slot, operands.tag, operands.receive_deadline)
+}
+
+/// The label that the receiver of a message sees: that of the capability, or of the gate, with the capability's rights.
+#[inline(always)]
+fn sent_label(capability: &Capability, gate: Ref<Gate>) -> u64 {
+    let label = if capability.label == 0 { gate.label() } else { capability.label };
+    label | u64::from((capability.rights & (Rights::WRITE | Rights::STRONG)).bits())
 }
 
 #[inline(never)]
@@ -133,10 +173,9 @@ fn send(thread: Ref<Thread>, gate: Ref<Gate>, capability: &Capability, operands:
     } else {
         Then::AwaitReply(operands.receive_deadline)
     };
-    let label = if capability.label == 0 { gate.label() } else { capability.label };
     let sending = Sending {
         tag: operands.tag.without_flags(),
-        label: label | u64::from((capability.rights & (Rights::WRITE | Rights::STRONG)).bits()),
+        label: sent_label(capability, gate),
         strong: capability.rights.contains(Rights::STRONG),
         deadline: operands.send_deadline,
         content: Content::Message,

@@ -4,6 +4,7 @@
 //! takes part of a blocked thread's wait away (a timeout, a cancel, the partner's end) takes the same locks and looks at
 //! the thread's state again, so each wait ends exactly once.
 
+pub(crate) mod direct;
 mod exception;
 pub(crate) mod queue;
 mod receive;

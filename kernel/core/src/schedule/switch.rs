@@ -70,6 +70,14 @@ pub(crate) fn expect_work() {
     Cpu::this().due.store(true, Ordering::Relaxed);
 }
 
+/// Switches to the thread that a message was delivered to, for which the CPU's lock is still taken.
+#[inline(always)]
+pub(crate) fn switch_directly(cpu: &'static Cpu, to: Ref<Thread>) {
+    let domain = Domain::still_taken(cpu);
+    cpu.direct.store(core::ptr::null_mut(), Ordering::Relaxed);
+    switch(&domain, cpu, cpu.current(), to);
+}
+
 /// Time between looks at dying objects while threads keep the CPU, in nanoseconds.
 const REAPER_INTERVAL_NS: u64 = 1_000_000;
 
@@ -139,6 +147,7 @@ fn machine_now_if(domain: &Domain, cpu: &'static Cpu) -> u64 {
     if cpu.timeouts.slice_is_over(domain, NEVER - 1) { machine_now() } else { 0 }
 }
 
+#[inline(always)]
 fn switch(domain: &Domain, cpu: &'static Cpu, from: Option<Ref<Thread>>, to: Ref<Thread>) {
     if from == Some(to) {
         return;
