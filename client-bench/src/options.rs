@@ -17,7 +17,7 @@ client-bench: invokes a function again and again and shows how long each phase t
       --payload=text:T   send the text T
       --timeout=TIME     give up after TIME: us, ms or s must follow the number (as the manifest says)
       --memory=SIZE      memory limit of a worker (as the manifest says)
-      --format=FORMAT    table, json, or both (both)
+      --format=FORMAT    table, json, both, or none: what is printed at the end (both)
       --show             print each reply or error
       --expect=KIND      succeed if and only if each invocation fails with an error of this kind, e.g. fault
   -h, --help             print this
@@ -54,17 +54,19 @@ pub enum Format {
     Json,
     /// Both.
     Both,
+    /// Nothing.
+    None,
 }
 
 impl Format {
     /// Tells whether the table is wanted.
     pub fn table(self) -> bool {
-        self != Format::Json
+        matches!(self, Format::Table | Format::Both)
     }
 
     /// Tells whether the raw figures are wanted.
     pub fn json(self) -> bool {
-        self != Format::Table
+        matches!(self, Format::Json | Format::Both)
     }
 }
 
@@ -219,7 +221,7 @@ impl Options {
             "--create" => self.create = Some(value.to_string()),
             "--expect" => self.expect = Some(value.to_string()),
             "--mode" => self.mode = Some(mode(value).ok_or_else(|| wrong("boot, warm or snapshot"))?),
-            "--format" => self.format = format(value).ok_or_else(|| wrong("table, json or both"))?,
+            "--format" => self.format = format(value).ok_or_else(|| wrong("table, json, both or none"))?,
             "--payload" => {
                 self.payload = payload(value).ok_or_else(|| wrong("a size up to 1M, or text:TEXT"))?
             }
@@ -267,6 +269,7 @@ fn format(text: &str) -> Option<Format> {
         "table" => Some(Format::Table),
         "json" => Some(Format::Json),
         "both" => Some(Format::Both),
+        "none" => Some(Format::None),
         _ => None,
     }
 }

@@ -1,7 +1,7 @@
 //! The FaaS server's wiring: the registry on the main thread, a thread on each client's core, and the machine below
 //! the service.
 //!
-//! The boot script gives it the registry's gate (`server`), and names for nothing else.
+//! The boot script gives it the registry's gate (`registry`), and names for nothing else.
 #![no_std]
 #![no_main]
 
@@ -42,7 +42,7 @@ impl fmt::Display for StartError {
         match self {
             StartError::Usage => f.write_str("the command line is wrong"),
             StartError::NoGate => f.write_str(
-                "there is no capability 'server' to serve; the boot script passes it as caps = { server = channel:svr() }",
+                "there is no capability 'registry' to serve; the boot script passes it as caps = { registry = channel:svr() }",
             ),
             StartError::NoCpus => f.write_str("the scheduler that the boot script passes has no CPUs"),
             StartError::Kernel(doing, error) => write!(f, "{doing}: {error}"),
@@ -64,7 +64,7 @@ fn main() -> Result<(), StartError> {
         println!("{HELP}");
         return Ok(());
     }
-    let gate = env::cap("server").ok_or(StartError::NoGate)?;
+    let gate = env::cap("registry").ok_or(StartError::NoGate)?;
     let scheduler = Scheduler(CapIndex::SCHEDULER);
     let info = scheduler
         .info()
@@ -81,7 +81,7 @@ fn main() -> Result<(), StartError> {
         .place(CapIndex::THREAD, place)
         .map_err(failed("raising the registry's priority"))?;
     let mut registry = registry::Registry::new(info.cpus, &options)?;
-    server::bind_gate(gate, registry::REGISTRY_LABEL).map_err(failed("binding the gate 'server'"))?;
+    server::bind_gate(gate, registry::REGISTRY_LABEL).map_err(failed("binding the gate 'registry'"))?;
     let mut server = Server::new().map_err(failed("finding slots for the server"))?;
     println!("ready: {registry}");
     server.run(&mut registry);

@@ -14,6 +14,7 @@ use l4_rpc::{Caller, Cap, Incoming, Reply};
 use l4re::server::{self, Service};
 use l4re::thread::{Builder, JoinHandle};
 use l4re::{OwnedCap, Slot, clock, println, start};
+use manager::label::Sender;
 use manager::options::Options;
 use manager::seats::Seats;
 
@@ -146,7 +147,9 @@ impl Registry {
         if let Some(thread) = &self.threads[index] {
             return Ok(thread.slots);
         }
-        let gate = Slot::fill(|slot| Factory(CapIndex::FACTORY).create_gate(0, CapIndex::NONE, slot))?;
+        // Who calls before the thread has bound the gate is to come with the same label.
+        let label = Sender::Registry.label();
+        let gate = Slot::fill(|slot| Factory(CapIndex::FACTORY).create_gate(label, CapIndex::NONE, slot))?;
         let (account, client, scheduler) = (Slot::allocate()?, Slot::allocate()?, Slot::allocate()?);
         let slots = SeatSlots {
             gate: gate.leak(),

@@ -78,11 +78,9 @@ pub(crate) fn serve(setup: Setup, vacated: fn(usize)) -> Result<(), Error> {
             seat.service.on_time();
             continue;
         }
-        let Some(sender) = Sender::parse(received.label) else {
-            continue;
-        };
+        let sender = Sender::parse(received.label);
         if received.tag.label() == IRQ {
-            if sender == Sender::ClientGone {
+            if sender == Some(Sender::ClientGone) {
                 seat.close(vacated);
             }
             continue;
@@ -103,11 +101,11 @@ pub(crate) fn serve(setup: Setup, vacated: fn(usize)) -> Result<(), Error> {
 }
 
 impl Seat {
-    fn dispatch(&mut self, sender: Sender, incoming: &Incoming, reply: CapIndex) -> Reply {
+    fn dispatch(&mut self, sender: Option<Sender>, incoming: &Incoming, reply: CapIndex) -> Reply {
         let utcb = Utcb::current();
         let protocol = incoming.tag().label();
         match sender {
-            Sender::Client => {
+            Some(Sender::Client) => {
                 let mut handler = Handler {
                     service: &mut self.service,
                     worker: None,
@@ -115,7 +113,7 @@ impl Seat {
                 };
                 ActionsInterface::dispatch(&mut handler, incoming, utcb)
             }
-            Sender::Worker(id) => {
+            Some(Sender::Worker(id)) => {
                 let mut handler = Handler {
                     service: &mut self.service,
                     worker: Some(id),
@@ -130,15 +128,15 @@ impl Seat {
                     _ => Reply::error(Error::BadProtocol),
                 }
             }
-            Sender::Log(id) if protocol == VCON => self.log(id, incoming),
-            Sender::Fault(id) if protocol == EXCEPTION => {
+            Some(Sender::Log(id)) if protocol == VCON => self.log(id, incoming),
+            Some(Sender::Fault(id)) if protocol == EXCEPTION => {
                 let mut words = [0; ExceptionFrame::WORDS];
                 utcb.read(0, &mut words);
                 self.service
                     .worker_faulted(id, reply, &ExceptionFrame::from_words(&words));
                 Reply::Deferred
             }
-            Sender::Registry if protocol == OPEN => {
+            Some(Sender::Registry) if protocol == OPEN => {
                 let opened = self.open();
                 Reply::Now(Tag::new(opened.map_or_else(Error::label, |()| 0), 0, 0))
             }

@@ -1,0 +1,126 @@
+//! The benchmark client: starts its clients, waits for them, prints what they measured.
+//!
+//! The boot script gives it the manager's registry (`manager`) and `rom`.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+mod client;
+mod output;
+mod shared;
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use client_bench::options::{HELP, Options};
+use l4::object::{Placement, Scheduler};
+use l4::{CapIndex, Error};
+use l4re::thread::{Builder, JoinHandle};
+use l4re::{clock, env, println};
+use shared::Shared;
+
+l4re::entry!(main);
+
+/// Exit code if an invocation did not go as expected.
+const FAILED: i64 = 1;
+/// Exit code for a wrong command line.
+const USAGE: i64 = 2;
+
+/// Stack of a client's thread: it has a buffer for replies and prints.
+const STACK: u64 = 128 << 10;
+/// How often the main thread looks whether the clients got further.
+const LOOK_NS: u64 = 1_000_000;
+/// How long a run may be silent.
+const PROGRESS_NS: u64 = 5_000_000_000;
+/// Between the clients' being ready and their start: enough for all to see the starting time.
+const START_NS: u64 = 10_000_000;
+
+fn main() -> i64 {
+    let options = match Options::parse(env::args().skip(1)) {
+        Ok(options) => options,
+        Err(error) => {
+            println!("{error}");
+            return USAGE;
+        }
+    };
+    if options.help {
+        println!("{HELP}");
+        return 0;
+    }
+    let Some(registry) = env::cap("manager") else {
+        println!(
+            "there is no capability 'manager'; the boot script passes it as caps = {{ manager = channel }}"
+        );
+        return FAILED;
+    };
+    raise_priority();
+    let shared = Arc::new(Shared::new(options));
+    match start_clients(&shared, registry) {
+        Ok(clients) => finish(&shared, clients),
+        Err(error) => {
+            println!("a client's thread can't be started: {error}");
+            FAILED
+        }
+    }
+}
+
+/// The main thread only looks from time to time; it shall not have to wait for a client that shares its core.
+fn raise_priority() {
+    let scheduler = Scheduler(CapIndex::SCHEDULER);
+    if let Ok(info) = scheduler.info() {
+        let place = Placement {
+            cpu: Placement::SAME_CPU,
+            priority: info.max_priority,
+            slice_us: 0,
+        };
+        // Without the right to it, the priority stays as it is.
+        let _ = scheduler.place(CapIndex::THREAD, place);
+    }
+}
+
+/// Starts the clients one after the other, so that they get their cores in order.
+fn start_clients(shared: &Arc<Shared>, registry: CapIndex) -> Result<Vec<JoinHandle>, Error> {
+    let mut clients = Vec::new();
+    for number in 0..shared.options.threads {
+        let own = shared.clone();
+        let builder = Builder {
+            stack_size: STACK,
+            ..Builder::default()
+        };
+        clients.push(builder.spawn(move || client::run(&own, number, registry))?);
+        while shared.ready() <= number && !shared.is_lost(clients.last()) {
+            clock::sleep(LOOK_NS);
+        }
+    }
+    Ok(clients)
+}
+
+/// Lets the clients go, waits for them and prints what they measured. Returns the exit code.
+fn finish(shared: &Shared, clients: Vec<JoinHandle>) -> i64 {
+    shared.start_at(clock::after(START_NS));
+    watch(shared, &clients);
+    for client in clients {
+        // A client that died has no results, which the totals show.
+        let _ = client.join();
+    }
+    match output::print(shared) {
+        true => 0,
+        false => FAILED,
+    }
+}
+
+/// Reports progress until all clients have ended.
+fn watch(shared: &Shared, clients: &[JoinHandle]) {
+    let total = u64::from(shared.options.threads) * u64::from(shared.options.iterations);
+    let mut said = clock::now_ns();
+    while shared.finished() < clients.len() as u32
+        && !clients.iter().all(|client| shared.is_lost(Some(client)))
+    {
+        clock::sleep(LOOK_NS);
+        let now = clock::now_ns();
+        if now - said >= PROGRESS_NS {
+            println!("{} of {total} invocations done", shared.done());
+            said = now;
+        }
+    }
+}
