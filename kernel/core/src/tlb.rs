@@ -5,7 +5,7 @@
 //! while it spins on a lock, so two CPUs that shoot at each other both get on.
 
 use crate::cpu::{self, Cpu};
-use crate::machine::{machine_cpu, machine_flush_all, machine_poke};
+use crate::machine::{machine_cpu, machine_flush_all, machine_flush_page, machine_poke};
 use crate::memory::PhysAddr;
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 
@@ -52,14 +52,23 @@ pub fn is_loaded(root: PhysAddr) -> bool {
 
 /// Returns when no CPU uses a translation of the address space `root` that was removed before the call.
 pub fn flush_space(root: PhysAddr) {
+    if Cpu::this().tlb.loaded.load(Ordering::SeqCst) == root.0 {
+        machine_flush_all();
+    }
+    flush_others(root);
+}
+
+/// The same when one page was changed: this CPU keeps its other translations.
+pub fn flush_page(root: PhysAddr, address: u64) {
+    machine_flush_page(address);
+    flush_others(root);
+}
+
+fn flush_others(root: PhysAddr) {
     fence(Ordering::SeqCst);
     let this = machine_cpu();
     for cpu in cpu::all() {
-        if cpu.tlb.loaded.load(Ordering::SeqCst) != root.0 {
-            continue;
-        }
-        if cpu.number() == this {
-            machine_flush_all();
+        if cpu.tlb.loaded.load(Ordering::SeqCst) != root.0 || cpu.number() == this {
             continue;
         }
         let ticket = cpu.tlb.asked.fetch_add(1, Ordering::SeqCst) + 1;

@@ -144,9 +144,8 @@ impl Dataspace {
         let part = Part::first(source_offset, size.min(BUFFER as u64));
         let room = (PAGE_SIZE - offset % PAGE_SIZE) as usize;
         let chunk = &mut buffer[..part.length.min(room)];
-        match source.find_frame(part.page) {
-            Some(frame) => read_frame(frame, part.start, chunk),
-            None => chunk.fill(0),
+        if let Some(frame) = source.find_frame(part.page) {
+            read_frame(frame, part.start, chunk);
         }
         self.write(offset, chunk)?;
         Ok(chunk.len() as u64)

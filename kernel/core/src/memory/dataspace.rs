@@ -281,12 +281,20 @@ impl Dataspace {
         }
     }
 
+    /// The frame that a page of a sealed dataspace shows.
+    #[inline]
+    pub(super) fn sealed_frame(&self, page: u64) -> PhysAddr {
+        match self.source {
+            Source::Fixed { base, .. } => PhysAddr(base.0 + page * PAGE_SIZE),
+            _ => self.find_frame(page).unwrap_or_else(frame::zeroes),
+        }
+    }
+
     /// A page of a sealed dataspace.
     #[inline]
     pub(super) fn sealed_page(&self, page: u64) -> Shown {
-        let frame = self.find_frame(page).unwrap_or_else(frame::zeroes);
         Shown {
-            frame,
+            frame: self.sealed_frame(page),
             writable: false,
             uncached: self.is_uncached(),
         }

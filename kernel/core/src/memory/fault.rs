@@ -1,5 +1,6 @@
 //! Page faults: a page is filled from its region.
 
+use super::address::PhysAddr;
 use super::dataspace::{Dataspace, PageError, Shown};
 use super::layout::Inner;
 use super::page_table::{Leaf, PageTable, Slot};
@@ -168,7 +169,7 @@ impl AddressSpace {
             slot.set(new);
         }
         if new.frame() != old.frame() || !new.permits(old) {
-            tlb::flush_space(self.root());
+            tlb::flush_page(self.root(), address);
         } else {
             // The translation was there already, or has only got more permissions: this CPU had an older one.
             machine_flush_page(address);
@@ -187,17 +188,13 @@ impl AddressSpace {
         let Ok(slot) = inner.table.slot(address) else {
             return;
         };
-        let window = AROUND * PAGE_SIZE;
-        let start = (address & !(window - 1)).max(region.start());
-        let end = ((address & !(window - 1)) + window).min(region.end());
-        for neighbour in (start..end).step_by(PAGE_SIZE as usize) {
-            let distance = (neighbour as i64 - address as i64) / PAGE_SIZE as i64;
-            if let Some(slot) = slot.neighbour(distance as isize)
-                && slot.get().is_none()
-            {
-                let page = dataspace.sealed_page(region.offset_of(neighbour) / PAGE_SIZE);
-                slot.set(Leaf::shown(page.frame, region.access(), page.uncached));
-            }
-        }
+        let window = address & !(AROUND * PAGE_SIZE - 1);
+        let start = window.max(region.start());
+        let end = (window + AROUND * PAGE_SIZE).min(region.end());
+        let first = region.offset_of(start) / PAGE_SIZE;
+        let template = Leaf::shown(PhysAddr(0), region.access(), dataspace.is_uncached());
+        slot.fill_absent(start, end, |number| {
+            template.with_frame(dataspace.sealed_frame(first + number))
+        });
     }
 }

@@ -68,6 +68,12 @@ impl Leaf {
         Leaf(self.0 & KEPT | permissions(access))
     }
 
+    /// The same for another frame, from an entry for frame 0.
+    #[inline]
+    pub(crate) const fn with_frame(self, frame: PhysAddr) -> Leaf {
+        Leaf(self.0 | frame.0)
+    }
+
     /// The frame.
     #[inline]
     pub(crate) const fn frame(self) -> PhysAddr {
@@ -122,17 +128,18 @@ impl Slot<'_> {
         store(&self.table[self.index], leaf.0);
     }
 
-    /// The entry of the page `distance` pages before or behind; `None` if it is in another table.
+    /// Maps the pages of `start..end` that nothing is mapped at, as `leaf` tells by their number in the range. The
+    /// range lies in the part of the address space that the entry's table spans.
     #[inline]
-    pub(crate) fn neighbour(&self, distance: isize) -> Option<Slot<'_>> {
-        let index = self
-            .index
-            .checked_add_signed(distance)
-            .filter(|index| *index < WORDS_PER_FRAME)?;
-        Some(Slot {
-            table: self.table,
-            index,
-        })
+    pub(crate) fn fill_absent(&self, start: u64, end: u64, leaf: impl Fn(u64) -> Leaf) {
+        let first = index(start, 0);
+        let count = ((end - start) / PAGE_SIZE) as usize;
+        debug_assert!((first..first + count).contains(&self.index));
+        for (number, entry) in (0..).zip(self.table.iter().skip(first).take(count)) {
+            if entry.load(Ordering::Relaxed) == 0 {
+                store(entry, leaf(number).0);
+            }
+        }
     }
 }
 
@@ -158,10 +165,8 @@ fn store(entry: &AtomicU64, value: u64) {
 }
 
 /// What is to be freed once no processor can use it any more.
-#[must_use = "frames are freed by `finish`"]
 pub(crate) struct Reclaim {
-    frames: [PhysAddr; Reclaim::CAPACITY],
-    count: usize,
+    frames: heapless::Vec<PhysAddr, { Reclaim::CAPACITY }>,
     /// Unlinked tables, chained through their first word. Such a word looks like an absent entry to a processor that
     /// still has the table in its caches.
     tables: u64,
@@ -175,8 +180,7 @@ impl Reclaim {
 
     pub(crate) const fn new() -> Reclaim {
         Reclaim {
-            frames: [PhysAddr(0); Reclaim::CAPACITY],
-            count: 0,
+            frames: heapless::Vec::new(),
             tables: 0,
             reduced: false,
         }
@@ -187,13 +191,9 @@ impl Reclaim {
         self.reduced = true;
     }
 
-    fn is_full(&self) -> bool {
-        self.count == Reclaim::CAPACITY
-    }
-
-    fn push(&mut self, frame: PhysAddr) {
-        self.frames[self.count] = frame;
-        self.count += 1;
+    /// False if it is full.
+    fn push(&mut self, frame: PhysAddr) -> bool {
+        self.frames.push(frame).is_ok()
     }
 
     fn push_table(&mut self, table: FrameMemory) {
@@ -210,11 +210,11 @@ impl Reclaim {
 
     /// Makes sure that no processor uses an old translation of the space `root`, then gives everything back to
     /// `account`. With `live` false no processor can have the space loaded any more.
-    pub(crate) fn finish(self, root: PhysAddr, account: &Account, live: bool) {
+    pub(crate) fn finish(&mut self, root: PhysAddr, account: &Account, live: bool) {
         if live && (self.reduced || self.tables != 0) {
             crate::tlb::flush_space(root);
         }
-        for frame in &self.frames[..self.count] {
+        for frame in &self.frames {
             account.free_frame(*frame);
         }
         let mut next = self.tables;
@@ -373,11 +373,8 @@ impl PageTable {
     /// Removes the mapped pages of a range, as [`Self::visit`]; stops when `reclaim` is full.
     pub(crate) fn unmap(&self, start: u64, end: u64, budget: &mut u32, reclaim: &mut Reclaim) -> u64 {
         self.visit(start, end, budget, |slot, leaf| {
-            if leaf.is_owned() {
-                if reclaim.is_full() {
-                    return false;
-                }
-                reclaim.push(leaf.frame());
+            if leaf.is_owned() && !reclaim.push(leaf.frame()) {
+                return false;
             }
             store(&slot.table[slot.index], 0);
             reclaim.set_reduced();
