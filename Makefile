@@ -3,6 +3,10 @@
 # May be given before or after `make`; see `make help`.
 export E CLIENT_ARGS QEMU_OPTIONS QEMU_PATH MODULES_LIST MODULE_SEARCH_PATH TIMEOUT ONLY
 
+# Incremental state and full debug information of the host's builds would take gigabytes below target/.
+export CARGO_INCREMENTAL ?= 0
+export CARGO_PROFILE_DEV_DEBUG ?= line-tables-only
+
 CARGO ?= cargo
 TOOL = $(CARGO) run --quiet --package aerie-qemu --
 
