@@ -6,15 +6,13 @@
 
 use core::arch::global_asm;
 
-use l4::{USER_END, utcb};
+use l4::USER_END;
 use linux_abi::Errno;
-
-/// Word of the UTCB's page where the fault handler keeps message word 0 while it makes a native call.
-pub(super) const SAVED_WORD: usize = utcb::FREE_WORD + 2;
 
 global_asm!(
     ".pushsection .text.linux_abi_copy, \"ax\", @progbits",
-    // In: rdi target, rsi source, rdx size. Out: eax 0, or 1 after a fault.
+    // In: rdi target, rsi source, rdx size. Out: eax 0; after a fault the fault entry returns 1 in its stead, so
+    // callee-saved registers and the stack must stay untouched.
     ".balign 16",
     "linux_abi_copy:",
     "sub rdx, 16",
@@ -48,29 +46,12 @@ global_asm!(
     "xor eax, eax",
     "ret",
     "linux_abi_copy_end:",
-    // The fault handler continues here, with message word 0 still to be put back.
-    "linux_abi_copy_failed:",
-    "mov rax, gs:[{saved}]",
-    "mov gs:[0], rax",
-    "mov eax, 1",
-    "ret",
     ".popsection",
-    saved = const SAVED_WORD * 8,
 );
 
 unsafe extern "C" {
-    fn linux_abi_copy(target: u64, source: u64, size: u64) -> u64;
-    safe static linux_abi_copy_end: u8;
-    safe static linux_abi_copy_failed: u8;
-}
-
-/// If `ip` is inside the copy: where to continue so that it reports a fault.
-pub(super) fn recovery(ip: u64) -> Option<u64> {
-    let start = linux_abi_copy as *const () as u64;
-    let end = (&raw const linux_abi_copy_end) as u64;
-    (start..end)
-        .contains(&ip)
-        .then_some((&raw const linux_abi_copy_failed) as u64)
+    pub(super) fn linux_abi_copy(target: u64, source: u64, size: u64) -> u64;
+    pub(super) safe static linux_abi_copy_end: u8;
 }
 
 /// Copies between two ranges, one or both of which are the program's word.
@@ -87,7 +68,7 @@ pub(super) unsafe fn copy(target: u64, source: u64, size: u64) -> Result<(), Err
             return Err(Errno::FAULT);
         }
     }
-    // SAFETY: As the caller promises; a fault on the program's range ends in `linux_abi_copy_failed`.
+    // SAFETY: As the caller promises; a fault on the program's range ends in a return of 1.
     match unsafe { linux_abi_copy(target, source, size) } {
         0 => Ok(()),
         _ => Err(Errno::FAULT),

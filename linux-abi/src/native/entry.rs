@@ -1,6 +1,9 @@
 //! Where the kernel returns a `syscall` instruction of the program to.
 #![expect(unsafe_code, reason = "registers are saved and restored by assembly")]
-#![expect(clippy::too_many_lines, reason = "the entry has a line for each register, there and back")]
+#![expect(
+    clippy::too_many_lines,
+    reason = "the entry has a line for each register, there and back"
+)]
 
 use core::arch::{naked_asm, x86_64::__cpuid};
 use core::mem::offset_of;

@@ -113,7 +113,7 @@ fn enter_personality() {
     let thread = Thread(CapIndex::THREAD);
     let fault = fault_entry as *const () as u64;
     let personality = personality_entry as *const () as u64;
-    if let Err(error) = thread.set_fault_entry(fault, MAIN_THREAD.fault_stack_top()) {
+    if let Err(error) = thread.set_fault_entry(fault, MAIN_THREAD.prepare_fault_stack()) {
         l4re::println!("linux-abi: no fault entry: {error}");
         super::task::exit(START_FAILED);
     }

@@ -6,7 +6,7 @@ use core::cell::UnsafeCell;
 /// Size of the stack that Linux calls run on, in bytes.
 const STACK_SIZE: usize = 32 << 10;
 /// Size of the stack that faults are handled on, in bytes.
-const FAULT_STACK_SIZE: usize = 8 << 10;
+const FAULT_STACK_SIZE: usize = 4 << 10;
 /// Room for XSAVE: legacy area, header, AVX state.
 const VECTOR_SIZE: usize = 832;
 
@@ -55,9 +55,19 @@ impl ThreadArea {
         }
     }
 
-    /// Top of the stack for faults.
-    pub(super) fn fault_stack_top(&self) -> u64 {
-        self.fault_stack.get() as u64 + FAULT_STACK_SIZE as u64
+    /// Top of the stack for faults. Its memory is there from now on: a fault because of a full account must not need
+    /// more of it.
+    pub(super) fn prepare_fault_stack(&self) -> u64 {
+        let top = self.fault_stack.get() as u64 + FAULT_STACK_SIZE as u64;
+        // SAFETY: The area belongs to the thread that asks, which handles no fault now. Only the page is wanted.
+        unsafe {
+            self.fault_stack
+                .get()
+                .cast::<u8>()
+                .add(FAULT_STACK_SIZE - 1)
+                .write_volatile(0)
+        };
+        top
     }
 
     /// Where the registers are, which is also the top of the stack for calls.
