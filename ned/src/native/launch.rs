@@ -29,12 +29,16 @@ pub(super) struct Running {
 impl Running {
     /// Removes the task, and with an account of its own all that it paid for.
     pub(super) fn remove(self) {
-        if let Some(account) = self.account {
-            // An account that is gone already took the task along.
-            let _ = account.delete();
-        }
-        let _ = self.task.delete();
+        // The thread first, so that the program does not see its capabilities go. What is gone already is gone.
         let _ = self.thread.delete();
+        match self.account {
+            Some(account) => {
+                let _ = account.delete();
+            }
+            None => {
+                let _ = self.task.delete();
+            }
+        }
     }
 }
 
