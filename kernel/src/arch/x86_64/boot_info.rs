@@ -66,7 +66,9 @@ impl BootRecord {
             command_line: heapless::Vec::new(),
             memory: MemoryMap::new(),
             ram: RamRanges(heapless::Vec::new()),
-            archive: archive_in_image().or(info.first_module(&LowMemory)?).unwrap_or((0, 0)),
+            archive: archive_in_image()
+                .or(info.first_module(&LowMemory)?)
+                .unwrap_or((0, 0)),
             machine: Machine::discover(&LowMemory, info.rsdp),
         };
         let line = info.command_line(&LowMemory, COMMAND_LINE_LIMIT);
