@@ -176,8 +176,9 @@ pub struct Thread {
     /// Neighbours in the task's list of threads, guarded by that list's lock.
     pub(crate) sibling: AtomicPtr<Thread>,
     pub(crate) elder: AtomicPtr<Thread>,
+    /// Time on a CPU, in the machine's ticks.
     pub(crate) cpu_time: AtomicU64,
-    /// When the thread last began to run.
+    /// When the thread last began to run, in ticks.
     pub(crate) running_since: AtomicU64,
 }
 

@@ -43,10 +43,14 @@ impl CapTable {
     /// The slot of an index, `None` if it was never used or can't be.
     #[inline(always)]
     pub fn slot(&self, index: CapIndex) -> Option<&Slot> {
-        let (leaf, offset) = (index.0 as usize / SLOTS, index.0 as usize % SLOTS);
-        let page = if leaf == 0 { self.first.load(Ordering::Acquire) } else { self.far_leaf(leaf)?.load(Ordering::Acquire) };
+        let index = index.0 as usize;
+        let page = if index < SLOTS {
+            self.first.load(Ordering::Acquire)
+        } else {
+            self.far_leaf(index / SLOTS)?.load(Ordering::Acquire)
+        };
         // SAFETY: Leaves are made before they are linked, and freed only when no CPU can see their task any more.
-        unsafe { page.as_ref() }.map(|page| &page[offset])
+        unsafe { page.as_ref() }.map(|page| &page[index % SLOTS])
     }
 
     fn far_leaf(&self, leaf: usize) -> Option<&AtomicPtr<Leaf>> {

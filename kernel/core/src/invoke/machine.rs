@@ -5,7 +5,8 @@ use super::dataspace::call_bytes;
 use crate::counters;
 use crate::machine::{machine_console_write, machine_cpu_count, machine_power_off};
 use crate::memory::frame;
-use crate::object::Kind;
+use crate::object::{Kind, Ref};
+use crate::thread::Thread;
 use l4::protocol::{DEBUG, debug, platform, vcon};
 use l4::{Error, Rights, Tag};
 
@@ -32,8 +33,8 @@ pub(super) fn platform(call: &Call) -> Result<Outcome, Error> {
 
 /// Tells whether the call is the one that only wants an answer: the cost of a call is measured with it.
 #[inline(always)]
-pub(super) fn is_null(call: &Call, protocol: i64) -> bool {
-    protocol == DEBUG && call.word(0) == Ok(debug::NULL)
+pub(super) fn is_null(thread: Ref<Thread>, tag: Tag) -> bool {
+    tag.without_flags() == Tag::new(DEBUG, 1, 0) && thread.utcb().get(0) == debug::NULL
 }
 
 pub(super) fn debug(call: &Call) -> Result<Outcome, Error> {

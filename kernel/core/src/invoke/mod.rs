@@ -29,52 +29,59 @@ pub(crate) struct Operands {
     pub(crate) receive_deadline: u64,
 }
 
-/// Executes a system call of this CPU's current thread. False if the thread does not go on at once: it waits, has ended,
-/// or has something else to do first.
+/// A call (send, then receive the answer) of a kernel object that only wants an answer, which needs nothing of what other
+/// calls need.
+#[inline(always)]
+pub(crate) fn is_null(thread: Ref<Thread>, object: Ref<Header>, tag: Tag) -> bool {
+    object.kind() == Kind::Debug && machine::is_null(thread, tag)
+}
+
+/// A call of a kernel object other than a gate. False if the thread does not go on at once.
+#[inline(always)]
+pub(crate) fn call_object(thread: Ref<Thread>, object: Ref<Header>, rights: Rights, tag: Tag) -> bool {
+    let call = Call::new(thread, Capability { object, rights, label: 0 }, tag.words());
+    match result(invoke_object(&call, tag.label())) {
+        Some(tag) => finish(thread, tag),
+        None => false,
+    }
+}
+
+/// Any system call of this CPU's current thread. False if the thread does not go on at once: it waits, has ended, or has
+/// something else to do first.
 #[inline(always)]
 pub(crate) fn system_call(cpu: &'static Cpu, thread: Ref<Thread>, operands: &Operands) -> bool {
-    // The common forms need nothing of what the others need.
-    if let Some(index) = operands.selector.called() {
-        if let Some((object, rights)) = thread.task().caps.object(index) {
-            if object.kind() != Kind::Gate {
-                return call_object(thread, object, rights, operands.tag);
-            }
-            if call_directly(cpu, thread, index, operands) {
-                return false;
-            }
-        }
-    } else if operands.selector.is_reply_and_wait() && reply_directly(cpu, thread, operands) {
-        return false;
-    }
-    other_system_call(thread, operands)
+    let Operands { selector, tag, receive_deadline, .. } = *operands;
+    let direct =
+        selector.is_reply_and_wait() && reply_directly(cpu, thread, selector, tag, receive_deadline);
+    !direct && other_system_call(thread, operands)
 }
 
 /// A call of a gate by the short way, if that is possible.
-#[inline(never)]
-fn call_directly(cpu: &'static Cpu, thread: Ref<Thread>, index: CapIndex, operands: &Operands) -> bool {
-    let Some(SlotState::Object(capability)) = thread.task().caps.slot(index).map(Slot::read) else { return false };
-    let tag = operands.tag;
+#[inline(always)]
+pub(crate) fn call_directly(cpu: &'static Cpu, thread: Ref<Thread>, index: CapIndex, tag: Tag, deadline: u64) -> bool {
+    let task = thread.task();
+    let Some(SlotState::Object(capability)) = task.caps.slot(index).map(Slot::read) else { return false };
     match capability.object.downcast::<Gate>() {
         Some(gate) if tag.label() != GATE => {
             let label = sent_label(&capability, gate);
-            ipc::direct::call(cpu, thread, gate, tag, label, operands.receive_deadline)
+            ipc::direct::call(cpu, thread, gate, tag, label, deadline)
         }
         _ => false,
     }
 }
 
 /// An answer and the wait for the next message by the short way, if that is possible.
-#[inline(never)]
-fn reply_directly(cpu: &'static Cpu, thread: Ref<Thread>, operands: &Operands) -> bool {
+#[inline(always)]
+fn reply_directly(cpu: &'static Cpu, thread: Ref<Thread>, selector: Selector, tag: Tag, deadline: u64) -> bool {
     let task = thread.task();
-    let slot = match operands.selector.index() {
+    let slot = match selector.index() {
         None => None,
         Some(index) => match task.caps.slot(index) {
             Some(slot) => Some(slot),
             None => return false,
         },
     };
-    ipc::direct::reply_and_wait(cpu, thread, slot, operands.tag, operands.receive_deadline)
+    ipc::direct::reply_and_wait(cpu, thread, slot, tag, deadline)
 }
 
 /// The label that the receiver of a message sees: that of the capability, or of the gate, with the capability's rights.
@@ -113,24 +120,6 @@ fn other_system_call(thread: Ref<Thread>, operands: &Operands) -> bool {
             ipc::receive(thread, Filter::Anybody, operands.receive_deadline)
         }
         Some(tag) => finish(thread, tag),
-    }
-}
-
-/// A call of a kernel object other than a gate.
-#[inline(always)]
-fn call_object(thread: Ref<Thread>, object: Ref<Header>, rights: Rights, tag: Tag) -> bool {
-    let call = Call::new(thread, Capability { object, rights, label: 0 }, tag.words());
-    if object.kind() == Kind::Debug && machine::is_null(&call, tag.label()) {
-        return finish(thread, Tag(0));
-    }
-    finish_call(&call, tag.label())
-}
-
-#[inline(never)]
-fn finish_call(call: &Call, protocol: i64) -> bool {
-    match result(invoke_object(call, protocol)) {
-        Some(tag) => finish(call.thread, tag),
-        None => false,
     }
 }
 

@@ -5,6 +5,7 @@ use crate::capability::{self, Replace, SlotState};
 use crate::memory::Dataspace;
 use crate::object::Ref;
 use crate::objects::{self, Task};
+use crate::reaper;
 use l4::object::MapEntry;
 use l4::protocol::task;
 use l4::region::{Access, Backing, Region};
@@ -64,6 +65,8 @@ fn unmap(call: &Call, task: Ref<Task>) -> Result<Outcome, Error> {
         // name a dead object, which is as good as nothing.
         capability::drop_slot(slot);
         objects::delete(capability.object);
+        // At once as far as it goes, so that threads that end with it don't run on without their capabilities.
+        reaper::work(reaper::BUDGET);
     } else if flags & task::UNMAP_SELF != 0 {
         capability::drop_slot(slot);
     } else {

@@ -60,9 +60,9 @@ fn change(call: &Call, target: Ref<Thread>, operation: u64) -> Result<Outcome, E
 fn stats(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {
     let mut used = target.cpu_time.load(Ordering::Relaxed);
     if target == call.thread {
-        used += crate::machine::machine_now().saturating_sub(target.running_since.load(Ordering::Relaxed));
+        used += crate::machine::machine_ticks().wrapping_sub(target.running_since.load(Ordering::Relaxed));
     }
-    call.answer(&[used])
+    call.answer(&[crate::machine::machine_ticks_to_ns(used)])
 }
 
 fn user_address(address: u64) -> Result<u64, Error> {

@@ -3,8 +3,8 @@
 //! All of it is shared by the tests of this process, so a test that uses it holds [`lock`] and is then the machine's
 //! CPU 0. Other CPUs count as halted; a test may be another CPU in threads of its own ([`set_cpu`]).
 #![expect(
-    clippy::missing_safety_doc,
-    reason = "the functions are described where they are declared"
+    unsafe_code,
+    reason = "memory is used by address, and the linker finds the functions by name"
 )]
 
 use crate::context::{Context, MemoryRange};
@@ -86,6 +86,16 @@ fn pointer(address: PhysAddr) -> *mut u8 {
 #[unsafe(no_mangle)]
 fn machine_now() -> u64 {
     NOW.load(Ordering::SeqCst)
+}
+
+#[unsafe(no_mangle)]
+fn machine_ticks() -> u64 {
+    NOW.load(Ordering::Relaxed)
+}
+
+#[unsafe(no_mangle)]
+fn machine_ticks_to_ns(ticks: u64) -> u64 {
+    ticks
 }
 
 #[unsafe(no_mangle)]

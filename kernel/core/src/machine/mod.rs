@@ -14,6 +14,10 @@ pub mod fake;
 unsafe extern "Rust" {
     /// Nanoseconds since boot.
     pub safe fn machine_now() -> u64;
+    /// This CPU's time stamp counter: time in a unit of the machine's own.
+    pub safe fn machine_ticks() -> u64;
+    /// A difference of time stamps in nanoseconds.
+    pub safe fn machine_ticks_to_ns(ticks: u64) -> u64;
     /// Programs this CPU's one-shot timer; `u64::MAX` switches it off, a time that has passed fires at once.
     pub safe fn machine_set_timer(deadline_ns: u64);
     /// Interrupts another CPU so that it looks at what is new.

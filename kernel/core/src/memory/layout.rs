@@ -3,7 +3,7 @@
 
 use super::address::{PhysAddr, UserRange};
 use super::dataspace::Leaving;
-use super::page_table::{Leaf, PageTable, Reclaim, SPAN_END};
+use super::page_table::{Leaf, PageTable, Reclaim, SPAN_END, TABLE_SPAN};
 use super::region::{Kind, Node, Plan, Regions};
 use super::space::{AddressSpace, PIECE};
 use crate::account::Account;
@@ -172,12 +172,17 @@ impl Inner {
 
     /// Frees the tables of a range without regions that no neighbour needs.
     pub(super) fn prune(&self, start: u64, end: u64, reclaim: &mut Reclaim) {
-        if start < end {
-            let before = self.regions.before(start).map_or(0, |region| region.end());
-            let behind = self
-                .regions
-                .at_or_behind(end)
-                .map_or(SPAN_END, |region| region.start());
+        if start >= end {
+            return;
+        }
+        let before = self.regions.before(start).map_or(0, |region| region.end());
+        let behind = self
+            .regions
+            .at_or_behind(end)
+            .map_or(SPAN_END, |region| region.start());
+        // The usual case: a neighbour is so near that it needs all the tables.
+        let (first, last) = (start & !(TABLE_SPAN - 1), (end - 1) & !(TABLE_SPAN - 1));
+        if first != last || (before <= first && first + TABLE_SPAN <= behind) {
             self.table.prune(start, end, (before, behind), reclaim);
         }
     }

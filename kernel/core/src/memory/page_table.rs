@@ -29,6 +29,8 @@ const TABLE_FLAGS: u64 = PRESENT | WRITABLE | USER | ACCESSED | OWNED;
 const ROOT_LEVEL: u32 = 3;
 /// First address behind the half of the addresses that a root table's user entries span.
 pub(crate) const SPAN_END: u64 = 1 << 47;
+/// Bytes that a table of level 0 spans.
+pub(crate) const TABLE_SPAN: u64 = span(1);
 
 /// Bytes that an entry of a table of this level spans.
 const fn span(level: u32) -> u64 {

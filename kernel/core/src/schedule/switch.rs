@@ -4,7 +4,7 @@
 use super::idle;
 use crate::cpu::{self, Cpu, Domain};
 use crate::counters::Event;
-use crate::machine::{machine_activate, machine_now, machine_poke, machine_switch};
+use crate::machine::{machine_activate, machine_now, machine_poke, machine_switch, machine_ticks};
 use crate::object::Ref;
 use crate::thread::{State, Thread};
 use core::sync::atomic::Ordering;
@@ -51,8 +51,8 @@ fn enqueue(domain: &Domain, home: &Cpu, thread: Ref<Thread>) {
 /// Starts the clock of the current thread's slice: someone of its priority waits.
 fn limit_slice(domain: &Domain, home: &Cpu) {
     if let Some(current) = home.current() {
-        let end = current.running_since.load(Ordering::Relaxed).saturating_add(current.slice.get(domain));
-        home.timeouts.set_slice_end(domain, end);
+        // What it ran alone before does not count.
+        home.timeouts.set_slice_end(domain, machine_now().saturating_add(current.slice.get(domain)));
     }
 }
 
@@ -152,8 +152,7 @@ fn switch(domain: &Domain, cpu: &'static Cpu, from: Option<Ref<Thread>>, to: Ref
     if from == Some(to) {
         return;
     }
-    let now = account_time(from);
-    to.running_since.store(now, Ordering::Relaxed);
+    account_time(from, Some(to));
     let other_task = from.is_none_or(|from| from.task() != to.task());
     let old = from.map_or(core::ptr::null_mut(), |from| from.context());
     // SAFETY: Both contexts are those of live threads homed here, whose home is locked; neither runs meanwhile.
@@ -166,14 +165,15 @@ fn switch(domain: &Domain, cpu: &'static Cpu, from: Option<Ref<Thread>>, to: Ref
         machine_activate(root);
         cpu.counters.count(Event::SpaceSwitch);
     }
-    let end = if cpu.run_queue.has(domain, to.priority()) { now.saturating_add(to.slice.get(domain)) } else { NEVER };
+    let waited_for = cpu.run_queue.has(domain, to.priority());
+    let end = if waited_for { machine_now().saturating_add(to.slice.get(domain)) } else { NEVER };
     cpu.timeouts.set_slice_end(domain, end);
 }
 
 /// Leaves the current thread without another one to go to.
 fn leave_thread(_domain: &Domain, cpu: &'static Cpu, from: Option<Ref<Thread>>) {
     let Some(from) = from else { return };
-    account_time(Some(from));
+    account_time(Some(from), None);
     // SAFETY: As in `switch`.
     unsafe { machine_switch(from.context(), core::ptr::null(), true) };
     cpu.current.store(core::ptr::null_mut(), Ordering::Release);
@@ -182,13 +182,16 @@ fn leave_thread(_domain: &Domain, cpu: &'static Cpu, from: Option<Ref<Thread>>) 
     machine_activate(root);
 }
 
-fn account_time(from: Option<Ref<Thread>>) -> u64 {
-    let now = machine_now();
+#[inline(always)]
+fn account_time(from: Option<Ref<Thread>>, to: Option<Ref<Thread>>) {
+    let now = machine_ticks();
     if let Some(from) = from {
-        let used = now.saturating_sub(from.running_since.load(Ordering::Relaxed));
-        from.cpu_time.store(from.cpu_time.load(Ordering::Relaxed) + used, Ordering::Relaxed);
+        let used = now.wrapping_sub(from.running_since.load(Ordering::Relaxed));
+        from.cpu_time.store(from.cpu_time.load(Ordering::Relaxed).wrapping_add(used), Ordering::Relaxed);
     }
-    now
+    if let Some(to) = to {
+        to.running_since.store(now, Ordering::Relaxed);
+    }
 }
 
 /// The timer fired: deadlines, slices, dying objects.

@@ -24,7 +24,12 @@ pub(crate) fn ticks() -> u64 {
 /// Nanoseconds since boot.
 #[inline]
 pub(crate) fn now() -> u64 {
-    let ticks = ticks().saturating_sub(TSC_BASE.load(Ordering::Relaxed));
+    ticks_to_ns(ticks().saturating_sub(TSC_BASE.load(Ordering::Relaxed)))
+}
+
+/// A number of ticks in nanoseconds.
+#[inline]
+pub(crate) fn ticks_to_ns(ticks: u64) -> u64 {
     ((u128::from(ticks) * u128::from(TSC_NS_PER_TICK.load(Ordering::Relaxed))) >> 32) as u64
 }
 

@@ -83,14 +83,17 @@ global_asm!(
     swapgs
     sysretq
 
-    // Something else is to be done first, perhaps another thread to run.
-5:  mov [rdi + {rbx}], rbx
+    // Something else is to be done first, perhaps another thread to run. If the call set all of the thread's
+    // registers, they stand in the context already.
+5:  cmp qword ptr [rdi + {kind}], 0
+    jne 6f
+    mov [rdi + {rbx}], rbx
     mov [rdi + {rbp}], rbp
     mov [rdi + {r12}], r12
     mov [rdi + {r13}], r13
     mov [rdi + {r14}], r14
     mov [rdi + {r15}], r15
-    xor ebp, ebp
+6:  xor ebp, ebp
     call {leave_system_call}
     mov gs:[{area_context}], rax
     cmp qword ptr [rax + {kind}], 0

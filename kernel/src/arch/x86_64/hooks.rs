@@ -31,6 +31,17 @@ fn machine_now() -> u64 {
 }
 
 #[unsafe(no_mangle)]
+#[inline(always)]
+fn machine_ticks() -> u64 {
+    clock::ticks()
+}
+
+#[unsafe(no_mangle)]
+fn machine_ticks_to_ns(ticks: u64) -> u64 {
+    clock::ticks_to_ns(ticks)
+}
+
+#[unsafe(no_mangle)]
 fn machine_set_timer(deadline_ns: u64) {
     timer::set(deadline_ns);
 }
@@ -249,11 +260,8 @@ fn set_segment_bases(fs: u64, gs: u64) {
         KernelGsBase::write(VirtAddr::new_truncate(gs));
         return;
     }
-    let (fs, gs) = (
-        VirtAddr::new_truncate(fs).as_u64(),
-        VirtAddr::new_truncate(gs).as_u64(),
-    );
-    // SAFETY: as in `segment_bases`; both addresses are canonical, so the instructions do not fault.
+    // SAFETY: as in `segment_bases`; both addresses are canonical, so the instructions do not fault: they come from the
+    // processor or were checked where they were set.
     unsafe {
         asm!("wrfsbase {fs}", "swapgs", "wrgsbase {gs}", "swapgs", fs = in(reg) fs, gs = in(reg) gs,
              options(nomem, nostack, preserves_flags));

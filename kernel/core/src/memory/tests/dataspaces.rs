@@ -417,3 +417,26 @@ fn copies_are_whole_whatever_the_alignment() {
     destroy(space);
     world.close(&[account]);
 }
+
+#[test]
+fn frames_stay_while_they_are_read_without_the_lock() {
+    let world = World::new();
+    let account = world.account(100);
+    let dataspace = Dataspace::create(account, 4 * PAGE_SIZE).unwrap();
+    dataspace.write(0, b"pinned").unwrap();
+    let (used, before) = (account.used(), dataspace.find_frame(0));
+    dataspace.state.lock().pins += 1;
+    assert_eq!(
+        dataspace.clear(0, PAGE_SIZE, &mut 100),
+        Ok(0),
+        "to be called again"
+    );
+    assert_eq!((account.used(), dataspace.find_frame(0)), (used, before));
+    drop_dataspace(dataspace);
+    assert!(!dataspace.destroy_step(&mut 100), "its end has to wait as well");
+    assert_eq!(account.used(), used);
+    dataspace.state.lock().pins -= 1;
+    assert_eq!(dataspace.clear(0, PAGE_SIZE, &mut 100), Ok(PAGE_SIZE));
+    assert_eq!(dataspace.find_frame(0), None);
+    world.close(&[account]);
+}

@@ -181,6 +181,29 @@ fn nonsense_is_refused() {
     ] {
         assert_eq!(result, Err(error));
     }
+    drop_dataspace(dataspace);
+    destroy(space);
+    world.close(&[account]);
+}
+
+#[test]
+fn what_is_sealed_or_ends_is_not_attached() {
+    let world = World::new();
+    let account = world.account(100);
+    let space = space(account).unwrap();
+    let dataspace = Dataspace::create(account, 4 * PAGE_SIZE).unwrap();
+    let attach = |start, size, access, backing, offset: Option<u64>| {
+        space.attach(
+            start,
+            size,
+            access,
+            backing,
+            offset.map(|offset| (dataspace, offset)),
+            false,
+        )
+    };
+    let both = Access::WRITE | Access::EXECUTE;
+    let read = Access::READ;
     seal(&dataspace);
     let write = Access::READ_WRITE;
     assert_eq!(

@@ -79,9 +79,6 @@ fn each_store_changes_one_page() {
     let space = space(account).unwrap();
     let processor = Processor::new(space);
     let start = SEAM - 8 * PAGE_SIZE;
-    let dataspace = Dataspace::create(account, 16 * PAGE_SIZE).unwrap();
-    dataspace.write(5 * PAGE_SIZE, &[7; 64]).unwrap();
-    seal(&dataspace);
     let stores = watch(space, || {
         anonymous(space, start, 16);
         (0..16).for_each(|page| processor.write(start + page * PAGE_SIZE, page).unwrap());
@@ -113,8 +110,21 @@ fn each_store_changes_one_page() {
         })
         .unwrap();
     });
+    destroy(space);
+    world.close(&[account]);
+}
+
+#[test]
+fn each_store_changes_one_page_of_a_view() {
+    let world = World::new();
+    let account = world.account(500);
+    let space = space(account).unwrap();
+    let processor = Processor::new(space);
+    let start = SEAM - 8 * PAGE_SIZE;
+    let dataspace = Dataspace::create(account, 16 * PAGE_SIZE).unwrap();
+    dataspace.write(5 * PAGE_SIZE, &[7; 64]).unwrap();
+    seal(&dataspace);
     watch(space, || {
-        whole(start, 16 * PAGE_SIZE, |at, size| space.detach(at, size)).unwrap();
         let private = Some((dataspace, 0));
         space
             .attach(
