@@ -120,66 +120,35 @@ fn nonsense_is_refused() {
     let account = world.account(100);
     let space = space(account).unwrap();
     let dataspace = Dataspace::create(account, 4 * PAGE_SIZE).unwrap();
-    let attach = |start, size, access, backing, offset: Option<u64>| {
-        space.attach(
-            start,
-            size,
-            access,
-            backing,
-            offset.map(|offset| (dataspace, offset)),
-            false,
-        )
-    };
     let both = Access::WRITE | Access::EXECUTE;
-    let read = Access::READ;
-    for (result, error) in [
-        (attach(BASE, 0, read, Backing::Anonymous, None), Error::Invalid),
+    let (read, anonymous) = (Access::READ, Backing::Anonymous);
+    let (shared, page) = (Backing::Shared, PAGE_SIZE);
+    for (start, size, access, backing, offset, error) in [
+        (BASE, 0, read, anonymous, None, Error::Invalid),
+        (BASE + 1, page, read, anonymous, None, Error::Invalid),
+        (BASE, page, both, anonymous, None, Error::Invalid),
+        (0, page, read, anonymous, None, Error::BadAddress),
+        (USER_END, page, read, anonymous, None, Error::BadAddress),
         (
-            attach(BASE + 1, PAGE_SIZE, read, Backing::Anonymous, None),
-            Error::Invalid,
-        ),
-        (
-            attach(BASE, PAGE_SIZE, both, Backing::Anonymous, None),
-            Error::Invalid,
-        ),
-        (
-            attach(0, PAGE_SIZE, read, Backing::Anonymous, None),
+            BASE,
+            u64::MAX - page + 1,
+            read,
+            anonymous,
+            None,
             Error::BadAddress,
         ),
-        (
-            attach(USER_END, PAGE_SIZE, read, Backing::Reserved, None),
-            Error::BadAddress,
-        ),
-        (
-            attach(BASE, u64::MAX - PAGE_SIZE + 1, read, Backing::Reserved, None),
-            Error::BadAddress,
-        ),
-        (
-            attach(BASE, PAGE_SIZE, read, Backing::Shared, None),
-            Error::MissingArgument,
-        ),
-        (
-            attach(BASE, PAGE_SIZE, read, Backing::Shared, Some(8)),
-            Error::Invalid,
-        ),
-        (
-            attach(BASE, PAGE_SIZE, read, Backing::Shared, Some(4 * PAGE_SIZE)),
-            Error::Range,
-        ),
-        (
-            attach(BASE, 2 * PAGE_SIZE, read, Backing::Shared, Some(3 * PAGE_SIZE)),
-            Error::Range,
-        ),
-        (
-            attach(BASE, PAGE_SIZE, read, Backing::Shared, Some(u64::MAX - 4095)),
-            Error::Range,
-        ),
-        (
-            attach(BASE, PAGE_SIZE, read, Backing::Private, Some(0)),
-            Error::Invalid,
-        ),
+        (BASE, page, read, shared, None, Error::MissingArgument),
+        (BASE, page, read, shared, Some(8), Error::Invalid),
+        (BASE, page, read, shared, Some(4 * page), Error::Range),
+        (BASE, 2 * page, read, shared, Some(3 * page), Error::Range),
+        (BASE, page, read, shared, Some(u64::MAX - 4095), Error::Range),
+        (BASE, page, read, Backing::Private, Some(0), Error::Invalid),
     ] {
-        assert_eq!(result, Err(error));
+        let source = offset.map(|offset| (dataspace, offset));
+        assert_eq!(
+            space.attach(start, size, access, backing, source, false),
+            Err(error)
+        );
     }
     drop_dataspace(dataspace);
     destroy(space);
