@@ -1,6 +1,7 @@
 //! The command line.
 
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::fmt;
 
 /// What the program does and how its options are written.
@@ -12,6 +13,7 @@ client-bench: invokes a function again and again and shows how long each phase t
       --warmup=N         invocations of each client before, not measured (10)
       --function=NAME    function from the boot image's functions/ (noop)
       --create=NAME      use the module NAME of the boot image as the function's code
+      --also=NAME        create this function too, for those that call others; may be given more than once
       --mode=MODE        boot: load it afresh each time; warm: keep it (as the function's manifest says, else boot)
       --payload=SIZE     send SIZE bytes (0); K and M may follow the number
       --payload=text:T   send the text T
@@ -19,7 +21,7 @@ client-bench: invokes a function again and again and shows how long each phase t
       --memory=SIZE      memory limit of a worker (as the manifest says)
       --format=FORMAT    table, json, both, or none: what is printed at the end (both)
       --show             print each reply or error
-      --expect=KIND      succeed if and only if each invocation fails with an error of this kind, e.g. fault
+      --expect=KIND      succeed if and only if everything fails with an error of this kind, e.g. fault
   -h, --help             print this
 
 The exit code is 0 if all invocations went as expected, 1 if one did not, 2 for a wrong command line.
@@ -92,6 +94,8 @@ pub struct Options {
     pub function: String,
     /// Module to take the code from instead of `functions/NAME`.
     pub create: Option<String>,
+    /// Further functions to create.
+    pub also: Vec<String>,
     /// Start mode, `None` for the function's own.
     pub mode: Option<Mode>,
     /// What is sent.
@@ -104,7 +108,7 @@ pub struct Options {
     pub format: Format,
     /// Print each reply or error.
     pub show: bool,
-    /// Kind of error that each invocation must end with.
+    /// Kind of error that everything must end with.
     pub expect: Option<String>,
     /// Print [`HELP`] and do nothing else.
     pub help: bool,
@@ -118,6 +122,7 @@ impl Default for Options {
             warmup: 10,
             function: "noop".to_string(),
             create: None,
+            also: Vec::new(),
             mode: None,
             payload: Payload::Size(0),
             timeout_ns: None,
@@ -219,6 +224,7 @@ impl Options {
             }
             "--function" => self.function = value.to_string(),
             "--create" => self.create = Some(value.to_string()),
+            "--also" => self.also.push(value.to_string()),
             "--expect" => self.expect = Some(value.to_string()),
             "--mode" => self.mode = Some(mode(value).ok_or_else(|| wrong("boot, warm or snapshot"))?),
             "--format" => self.format = format(value).ok_or_else(|| wrong("table, json, both or none"))?,
@@ -235,7 +241,7 @@ impl Options {
     }
 }
 
-const TAKES_VALUE: [&str; 13] = [
+const TAKES_VALUE: [&str; 14] = [
     "-t",
     "--threads",
     "-i",
@@ -243,6 +249,7 @@ const TAKES_VALUE: [&str; 13] = [
     "--warmup",
     "--function",
     "--create",
+    "--also",
     "--expect",
     "--mode",
     "--format",
@@ -342,6 +349,7 @@ mod tests {
         assert!(options.show && options.format.json() && !options.format.table());
         assert_eq!(parse("--timeout=3s").unwrap().timeout_ns, Some(3_000_000_000));
         assert_eq!(parse("--timeout=9us").unwrap().timeout_ns, Some(9_000));
+        assert_eq!(parse("--also=a --also b").unwrap().also, ["a", "b"]);
         assert_eq!(
             parse("--payload=text:5").unwrap().payload,
             Payload::Text("5".to_string())

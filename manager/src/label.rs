@@ -18,8 +18,8 @@ pub struct WorkerId {
 pub enum Sender {
     /// The client, by its gate.
     Client,
-    /// A notification that nobody holds the client's gate any more.
-    ClientGone,
+    /// A notification that nobody holds the gate of the seat's client with this number any more.
+    ClientGone(u32),
     /// The registry, by this core's control gate.
     Registry,
     /// A worker, by the gate that stands for its parent.
@@ -41,7 +41,13 @@ impl Sender {
     pub const fn label(self) -> u64 {
         let (kind, id) = match self {
             Sender::Client => (1, None),
-            Sender::ClientGone => (2, None),
+            Sender::ClientGone(number) => (
+                2,
+                Some(WorkerId {
+                    index: 0,
+                    generation: number,
+                }),
+            ),
             Sender::Registry => (3, None),
             Sender::Worker(id) => (4, Some(id)),
             Sender::Log(id) => (5, Some(id)),
@@ -62,7 +68,7 @@ impl Sender {
         };
         match label >> KIND_SHIFT & KIND_MASK {
             1 => Some(Sender::Client),
-            2 => Some(Sender::ClientGone),
+            2 => Some(Sender::ClientGone(id.generation)),
             3 => Some(Sender::Registry),
             4 => Some(Sender::Worker(id)),
             5 => Some(Sender::Log(id)),
@@ -82,7 +88,7 @@ mod tests {
         fn a_label_tells_its_sender_whatever_the_rights(index: u16, generation: u32, rights in 0..4u64) {
             let id = WorkerId { index, generation };
             for sender in [
-                Sender::Client, Sender::ClientGone, Sender::Registry,
+                Sender::Client, Sender::ClientGone(generation), Sender::Registry,
                 Sender::Worker(id), Sender::Log(id), Sender::Fault(id),
             ] {
                 prop_assert_eq!(sender.label() & 3, 0);

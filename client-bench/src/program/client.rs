@@ -77,6 +77,12 @@ impl<'a> Client<'a> {
             Some(module) => client.create_from_module(module)?,
             None => client.create_function()?,
         }
+        for name in &options.also {
+            client
+                .session
+                .create_from_rom(name)
+                .map_err(|error| function_failure(&error))?;
+        }
         Ok(client)
     }
 

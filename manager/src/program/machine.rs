@@ -30,6 +30,11 @@ pub(crate) struct Program {
     _code: OwnedCap,
 }
 
+/// Reply capabilities of dying owners for which there is room without allocating.
+const DYING: usize = 64;
+/// Slots that are kept free for what the next message may bring.
+const POOL_RESERVE: usize = 2 * MAX_CAPS;
+
 /// Where a worker's capabilities are.
 #[derive(Clone, Copy)]
 struct WorkerSlots {
@@ -61,6 +66,8 @@ pub(crate) struct Machine {
     /// Where the next message's capabilities go.
     offered: [CapIndex; MAX_CAPS],
     pending: Option<Pending>,
+    /// Reply capabilities whose owners are being destroyed.
+    dying: Vec<CapIndex>,
     /// Limit of the worker that was started last.
     last_limit: u64,
     /// Randomness that was not given away yet.
@@ -101,6 +108,7 @@ impl Machine {
             reply_slot,
             offered,
             pending: None,
+            dying: Vec::with_capacity(DYING),
             last_limit: 0,
             seeds,
         })
@@ -140,6 +148,16 @@ impl Machine {
         self.pending = Some(Pending { reply, tag });
     }
 
+    /// Empties the slots of reply capabilities whose owners were destroyed. The later, the better: once their owners are
+    /// gone they are empty by themselves, whereas a worker that is not gone yet would run on for a moment.
+    pub(crate) fn bury(&mut self) {
+        self.flush();
+        for slot in self.dying.drain(..) {
+            drop_cap(slot);
+            self.pool.push(slot);
+        }
+    }
+
     /// The slots that were offered for capabilities.
     pub(crate) fn offered(&self) -> [CapIndex; MAX_CAPS] {
         self.offered
@@ -148,6 +166,9 @@ impl Machine {
     /// The reply capability of the message that was just received; it belongs to the caller of this function, who
     /// uses it up with an answer or with [`Platform::forget`].
     pub(crate) fn take_reply(&mut self) -> CapIndex {
+        if self.pool.len() < POOL_RESERVE {
+            self.bury();
+        }
         let taken = self.reply_slot;
         // The pool holds a slot for each reply capability that can be out.
         self.reply_slot = self.pool.pop().unwrap_or(taken);
@@ -248,7 +269,7 @@ impl Platform for Machine {
     }
 
     fn forget(&mut self, reply: CapIndex) {
-        self.discard(reply);
+        self.dying.push(reply);
     }
 
     fn discard(&mut self, cap: CapIndex) {
@@ -316,6 +337,8 @@ impl Platform for Machine {
             Err(Error::NoMemory) => return Err(LaunchError::Later),
             Err(error) => return Err(LaunchError::Refused(error)),
         }
+        // The kernel has just looked at what is dying, to make room.
+        self.bury();
         let capabilities = [
             MapEntry::copy(slots.account, CapIndex::FACTORY, Rights::CLIENT),
             self.minted(Sender::Worker(launch.worker), CapIndex::PARENT),

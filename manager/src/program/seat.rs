@@ -47,6 +47,8 @@ struct Seat {
     client_gate: CapIndex,
     /// Tells that nobody holds such a capability any more.
     client_gone: CapIndex,
+    /// Counts the seat's clients.
+    clients: u32,
     is_open: bool,
 }
 
@@ -58,14 +60,13 @@ pub(crate) fn serve(setup: Setup, vacated: fn(usize)) -> Result<(), Error> {
     let limits = Limits::default();
     let machine = Machine::new(setup.slots.gate, &limits)?;
     let client_gate = Slot::allocate()?.filled().leak();
-    let client_gone = Slot::fill(|slot| {
-        Factory(CapIndex::FACTORY).create_irq(Sender::ClientGone.label(), start::current_thread(), slot)
-    })?;
+    let client_gone = Slot::allocate()?.filled().leak();
     let mut seat = Seat {
         setup,
         service: Service::new(machine, limits),
         client_gate,
-        client_gone: client_gone.leak(),
+        client_gone,
+        clients: 0,
         is_open: false,
     };
     server::bind_gate(setup.slots.gate, Sender::Registry.label())?;
@@ -80,7 +81,8 @@ pub(crate) fn serve(setup: Setup, vacated: fn(usize)) -> Result<(), Error> {
         }
         let sender = Sender::parse(received.label);
         if received.tag.label() == IRQ {
-            if sender == Some(Sender::ClientGone) {
+            // A notice of an earlier client may come late.
+            if sender == Some(Sender::ClientGone(seat.clients)) {
                 seat.close(vacated);
             }
             continue;
@@ -171,9 +173,13 @@ impl Seat {
             scheduler,
             ..
         } = self.setup.slots;
-        Factory(account).create_gate(Sender::Client.label(), start::current_thread(), self.client_gate)?;
+        let pays = Factory(account);
+        pays.create_gate(Sender::Client.label(), start::current_thread(), self.client_gate)?;
         Scheduler(CapIndex::SCHEDULER).derive(account, 1 << self.setup.cpu, CLIENT_PRIORITY, scheduler)?;
         Task(CapIndex::TASK).map(&[MapEntry::copy(self.client_gate, client, Rights::CLIENT)])?;
+        self.clients = self.clients.wrapping_add(1);
+        let label = Sender::ClientGone(self.clients).label();
+        pays.create_irq(label, start::current_thread(), self.client_gone)?;
         Irq(self.client_gone).watch(self.client_gate)?;
         self.service.platform().set_account(account);
         self.is_open = true;
@@ -186,6 +192,7 @@ impl Seat {
             return;
         }
         self.service.close();
+        self.service.platform().bury();
         self.service.platform().set_account(CapIndex::NONE);
         // Gate, scheduler and whatever workers left go with the account.
         let _ = Task(CapIndex::TASK).delete(self.setup.slots.account);
