@@ -31,7 +31,6 @@ fn machine_now() -> u64 {
 }
 
 #[unsafe(no_mangle)]
-#[inline(always)]
 fn machine_ticks() -> u64 {
     clock::ticks()
 }
@@ -115,7 +114,6 @@ fn machine_cpu() -> u32 {
 }
 
 #[unsafe(no_mangle)]
-#[inline(always)]
 fn machine_local() -> u64 {
     cpu_area::local()
 }
