@@ -70,7 +70,11 @@ fn find_run(free: u64, count: u32) -> Option<u32> {
         starts &= starts >> step;
         have += step;
     }
-    if starts == 0 { None } else { Some(starts.trailing_zeros()) }
+    if starts == 0 {
+        None
+    } else {
+        Some(starts.trailing_zeros())
+    }
 }
 
 const fn run_mask(start: u32, count: u32) -> u64 {
@@ -84,7 +88,15 @@ impl Account {
             header,
             limit,
             used: AtomicU64::new(0),
-            inner: SpinLock::new(Rank::Account, Inner { roomy: None, objects: core::ptr::null_mut(), cursor: core::ptr::null_mut(), ending: false }),
+            inner: SpinLock::new(
+                Rank::Account,
+                Inner {
+                    roomy: None,
+                    objects: core::ptr::null_mut(),
+                    cursor: core::ptr::null_mut(),
+                    ending: false,
+                },
+            ),
         }
     }
 
@@ -154,10 +166,15 @@ impl Account {
             candidate = page.next;
         }
         let frame = self.allocate_frame(false)?;
-        let mut page = NonNull::new((machine_direct_map() + frame.0) as *mut ArenaPage).ok_or(Error::NoMemory)?;
+        let mut page =
+            NonNull::new((machine_direct_map() + frame.0) as *mut ArenaPage).ok_or(Error::NoMemory)?;
         // SAFETY: The frame is new and ours; the direct map shows it at this address.
         let page = unsafe {
-            page.write(ArenaPage { free: ALL_FREE & !run_mask(1, count), next: None, previous: None });
+            page.write(ArenaPage {
+                free: ALL_FREE & !run_mask(1, count),
+                next: None,
+                previous: None,
+            });
             page.as_mut()
         };
         if page.free != 0 {
@@ -343,7 +360,8 @@ impl Inner {
             None => self.objects = next,
         }
         if let Some(next) = Ref::load(&object.next) {
-            next.previous.store(object.previous.load(Ordering::Relaxed), Ordering::Relaxed);
+            next.previous
+                .store(object.previous.load(Ordering::Relaxed), Ordering::Relaxed);
         }
     }
 }
@@ -366,7 +384,8 @@ mod tests {
         for seed in 1..2000u64 {
             let free = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | seed.rotate_left(17);
             for count in 1..20 {
-                let naive = (0..=64 - count).find(|start| free & run_mask(*start, count) == run_mask(*start, count));
+                let naive =
+                    (0..=64 - count).find(|start| free & run_mask(*start, count) == run_mask(*start, count));
                 assert_eq!(find_run(free, count), naive);
             }
         }

@@ -50,7 +50,9 @@ impl From<Error> for BootError {
 impl fmt::Display for BootError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BootError::NoArchive => f.write_str("no boot archive was loaded; make the boot image with 'make qemu'"),
+            BootError::NoArchive => {
+                f.write_str("no boot archive was loaded; make the boot image with 'make qemu'")
+            }
             BootError::Archive(error) => write!(f, "the boot archive is damaged: {error:?}"),
             BootError::RootImage(cause) => write!(f, "the root task's image can't be loaded: {cause}"),
             BootError::Kernel(error) => write!(f, "{error}"),
@@ -66,7 +68,10 @@ pub(crate) struct ConsoleLine {
 
 impl ConsoleLine {
     pub(crate) fn new() -> ConsoleLine {
-        ConsoleLine { bytes: [0; 256], length: 0 }
+        ConsoleLine {
+            bytes: [0; 256],
+            length: 0,
+        }
     }
 
     pub(crate) fn print(&mut self) {
@@ -81,7 +86,11 @@ impl Write for ConsoleLine {
         let taken = &text.as_bytes()[..text.len().min(room)];
         self.bytes[self.length..self.length + taken.len()].copy_from_slice(taken);
         self.length += taken.len();
-        if taken.len() == text.len() { Ok(()) } else { Err(fmt::Error) }
+        if taken.len() == text.len() {
+            Ok(())
+        } else {
+            Err(fmt::Error)
+        }
     }
 }
 
@@ -93,9 +102,14 @@ pub fn start(info: &BootInfo) {
     cpu::initialise();
     frame::initialise(info.memory);
     let mut line = ConsoleLine::new();
-    let mebibytes = frame::total_count() * PAGE_SIZE >> 20;
+    let mebibytes = (frame::total_count() * PAGE_SIZE) >> 20;
     // The line is short enough.
-    let _ = write!(line, "Aerie kernel {}: {} CPUs, {mebibytes} MiB", env!("CARGO_PKG_VERSION"), info.cpu_count);
+    let _ = write!(
+        line,
+        "Aerie kernel {}: {} CPUs, {mebibytes} MiB",
+        env!("CARGO_PKG_VERSION"),
+        info.cpu_count
+    );
     line.print();
     if let Err(error) = start_root(info) {
         panic!("{error}");
@@ -115,7 +129,10 @@ fn root_account() -> Result<Ref<Account>, Error> {
     let frame = frame::allocate(true).ok_or(Error::NoMemory)?;
     let place = NonNull::new((machine_direct_map() + frame.0) as *mut Account).ok_or(Error::NoMemory)?;
     let units = size_of::<Account>().div_ceil(UNIT) as u8;
-    let account = Account::new(Header::new(Kind::Factory, units, None), frame::free_count() * PAGE_SIZE);
+    let account = Account::new(
+        Header::new(Kind::Factory, units, None),
+        frame::free_count() * PAGE_SIZE,
+    );
     // SAFETY: The frame is new, aligned, and large enough for an account.
     unsafe {
         place.write(account);
@@ -132,7 +149,11 @@ struct Root {
 
 impl Root {
     fn give<T: Object>(&self, slot: CapIndex, object: Ref<T>, rights: Rights) -> Result<(), Error> {
-        let capability = Capability { object: object.erase(), rights, label: 0 };
+        let capability = Capability {
+            object: object.erase(),
+            rights,
+            label: 0,
+        };
         capability::insert_root(&self.task.caps, self.account, slot, capability)
     }
 
@@ -147,26 +168,58 @@ fn start_root(info: &BootInfo) -> Result<(), BootError> {
     let task = Task::create(account)?;
     let thread = Thread::create(account, task, l4::utcb::FIRST_ADDRESS)?;
     thread.header.set_name([u64::from_le_bytes(*b"root\0\0\0\0"), 0]);
-    let root = Root { account, task, next: AtomicU32::new(ARCHIVE_SLOT.0) };
+    let root = Root {
+        account,
+        task,
+        next: AtomicU32::new(ARCHIVE_SLOT.0),
+    };
     root.give(CapIndex::TASK, task, Rights::all())?;
     root.give(CapIndex::FACTORY, account, Rights::all())?;
     root.give(CapIndex::THREAD, thread, Rights::all())?;
     root.give(CapIndex::ICU, Account::create(account, Icu::new)?, Rights::CLIENT)?;
-    root.give(CapIndex::LOG, Account::create(account, Vcon::new)?, Rights::CLIENT)?;
-    root.give(CapIndex::DEBUG, Account::create(account, Debug::new)?, Rights::CLIENT)?;
-    root.give(CapIndex::PLATFORM, Account::create(account, Platform::new)?, Rights::CLIENT)?;
+    root.give(
+        CapIndex::LOG,
+        Account::create(account, Vcon::new)?,
+        Rights::CLIENT,
+    )?;
+    root.give(
+        CapIndex::DEBUG,
+        Account::create(account, Debug::new)?,
+        Rights::CLIENT,
+    )?;
+    root.give(
+        CapIndex::PLATFORM,
+        Account::create(account, Platform::new)?,
+        Rights::CLIENT,
+    )?;
     let scheduler = Account::create(account, |header| Scheduler::new(header, u64::MAX, u8::MAX))?;
     root.give(CapIndex::SCHEDULER, scheduler, Rights::CLIENT)?;
     let page = info_page(account, info)?;
     root.give(CapIndex::INFO_PAGE, page, Rights::READ | Rights::STRONG)?;
     let view = Some((page, 0));
-    task.space.attach(InfoPage::ADDRESS, PAGE_SIZE, Access::READ, Backing::Shared, view, false)?;
+    task.space.attach(
+        InfoPage::ADDRESS,
+        PAGE_SIZE,
+        Access::READ,
+        Backing::Shared,
+        view,
+        false,
+    )?;
     let stack = STACK_TOP - STACK_SIZE;
-    task.space.attach(stack, STACK_SIZE, Access::READ_WRITE, Backing::Anonymous, None, false)?;
+    task.space.attach(
+        stack,
+        STACK_SIZE,
+        Access::READ_WRITE,
+        Backing::Anonymous,
+        None,
+        false,
+    )?;
     let entry = load(&root, info)?;
     schedule::begin(thread, 0, |domain| {
         thread.set_priority(domain, ROOT_PRIORITY);
-        thread.with_context(domain, |context| (context.rip, context.rsp) = (entry, STACK_TOP - STACK_RESERVE));
+        thread.with_context(domain, |context| {
+            (context.rip, context.rsp) = (entry, STACK_TOP - STACK_RESERVE)
+        });
     })?;
     Ok(())
 }
@@ -178,9 +231,8 @@ fn load(root: &Root, info: &BootInfo) -> Result<u64, BootError> {
         return Err(BootError::NoArchive);
     }
     // SAFETY: The boot loader put the archive there, and the boot code reported its memory as not usable for anything else.
-    let bytes = unsafe {
-        core::slice::from_raw_parts((machine_direct_map() + base) as *const u8, size as usize)
-    };
+    let bytes =
+        unsafe { core::slice::from_raw_parts((machine_direct_map() + base) as *const u8, size as usize) };
     let archive = Archive::parse(bytes).map_err(BootError::Archive)?;
     let fixed = |offset: u64, size: u64| {
         Dataspace::create_fixed(root.account, PhysAddr(base + offset), size, true, false)
@@ -196,7 +248,9 @@ fn load(root: &Root, info: &BootInfo) -> Result<u64, BootError> {
     }
     let (entry, dataspace) = first.ok_or(BootError::RootImage("the archive has no module"))?;
     let end = entry.offset.saturating_add(entry.size) as usize;
-    let image = bytes.get(entry.offset as usize..end).ok_or(BootError::RootImage("it is cut off"))?;
+    let image = bytes
+        .get(entry.offset as usize..end)
+        .ok_or(BootError::RootImage("it is cut off"))?;
     root_image::load(root.account, root.task, dataspace, image).map_err(|error| match error {
         root_image::LoadError::Malformed(cause) => BootError::RootImage(cause),
         root_image::LoadError::Kernel(error) => BootError::Kernel(error),

@@ -29,7 +29,9 @@ impl Event {
 
 impl CpuCounters {
     pub(crate) const fn new() -> CpuCounters {
-        CpuCounters { values: [const { AtomicU64::new(0) }; Event::COUNT] }
+        CpuCounters {
+            values: [const { AtomicU64::new(0) }; Event::COUNT],
+        }
     }
 
     /// Counts an event.
@@ -42,7 +44,10 @@ impl CpuCounters {
     #[inline(always)]
     pub fn add(&self, event: Event, amount: u64) {
         let value = &self.values[event as usize];
-        value.store(value.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+        value.store(
+            value.load(Ordering::Relaxed).wrapping_add(amount),
+            Ordering::Relaxed,
+        );
     }
 
     /// All counters, in the order of [`Event`].
@@ -75,11 +80,16 @@ static EXISTING: [Existing; crate::cpu::MAX_CPUS] = [const {
 
 fn bump(pick: impl Fn(&Existing) -> &AtomicU64, by: i64) {
     let counter = pick(&EXISTING[crate::machine::machine_cpu() as usize]);
-    counter.store(counter.load(Ordering::Relaxed).wrapping_add_signed(by), Ordering::Relaxed);
+    counter.store(
+        counter.load(Ordering::Relaxed).wrapping_add_signed(by),
+        Ordering::Relaxed,
+    );
 }
 
 fn total(pick: impl Fn(&Existing) -> &AtomicU64) -> u64 {
-    EXISTING.iter().fold(0, |sum, existing| sum.wrapping_add(pick(existing).load(Ordering::Relaxed)))
+    EXISTING.iter().fold(0, |sum, existing| {
+        sum.wrapping_add(pick(existing).load(Ordering::Relaxed))
+    })
 }
 
 /// Counts an object that came to exist.

@@ -1,7 +1,6 @@
 //! What each CPU has of its own, and the lock that guards the threads homed on it.
 #![expect(unsafe_code, reason = "a CPU finds its own state by an address")]
 
-
 use crate::counters::CpuCounters;
 use crate::machine::{machine_cpu_count, machine_local, machine_set_local};
 use crate::object::Ref;
@@ -126,7 +125,10 @@ impl Domain {
     #[inline]
     pub(crate) fn still_taken(cpu: &'static Cpu) -> Domain {
         debug_assert!(cpu.lock.load(Ordering::Relaxed));
-        Domain { first: cpu, second: None }
+        Domain {
+            first: cpu,
+            second: None,
+        }
     }
 
     /// Takes the locks of two CPUs, the lower number first; one lock if they are the same.
@@ -136,14 +138,23 @@ impl Domain {
         crate::sync::order::enter(crate::sync::Rank::Cpu);
         if core::ptr::eq(one, other) {
             spin(one);
-            return Domain { first: one, second: None };
+            return Domain {
+                first: one,
+                second: None,
+            };
         }
         // The CPUs stand in one array, in the order of their numbers.
-        let (low, high) =
-            if core::ptr::from_ref(one) < core::ptr::from_ref(other) { (one, other) } else { (other, one) };
+        let (low, high) = if core::ptr::from_ref(one) < core::ptr::from_ref(other) {
+            (one, other)
+        } else {
+            (other, one)
+        };
         spin(low);
         spin(high);
-        Domain { first: low, second: Some(high) }
+        Domain {
+            first: low,
+            second: Some(high),
+        }
     }
 
     /// Locks this CPU and the home of `thread`, wherever that is by then.

@@ -36,17 +36,17 @@ pub extern "C" fn system_call(
     let Some(thread) = cpu.current() else { return 1 };
     debug_assert_eq!(context, thread.context());
     // Calls of kernel objects come first, and nothing is live behind the other forms: so the shortest way saves no register.
-    if let Some(index) = Selector(selector).called() {
-        if let Some((object, rights)) = thread.task().caps.object(index) {
-            if invoke::is_null(thread, object, Tag(tag)) {
-                thread.with_own_context(|context| (context.rax, context.rsi) = (0, 0));
-                return finish(cpu, true);
-            }
-            if object.kind() != Kind::Gate {
-                return call_object(cpu, thread, object, rights, tag);
-            }
-            return call_gate(context, index.0, selector, tag, send_deadline, receive_deadline);
+    if let Some(index) = Selector(selector).called()
+        && let Some((object, rights)) = thread.task().caps.object(index)
+    {
+        if invoke::is_null(thread, object, Tag(tag)) {
+            thread.with_own_context(|context| (context.rax, context.rsi) = (0, 0));
+            return finish(cpu, true);
         }
+        if object.kind() != Kind::Gate {
+            return call_object(cpu, thread, object, rights, tag);
+        }
+        return call_gate(context, index.0, selector, tag, send_deadline, receive_deadline);
     }
     any_system_call(context, 0, selector, tag, send_deadline, receive_deadline)
 }
@@ -62,10 +62,10 @@ extern "C" fn call_gate(
     receive_deadline: u64,
 ) -> u32 {
     let cpu = Cpu::this();
-    if let Some(thread) = cpu.current() {
-        if invoke::call_directly(cpu, thread, CapIndex(index), Tag(tag), receive_deadline) {
-            return 1;
-        }
+    if let Some(thread) = cpu.current()
+        && invoke::call_directly(cpu, thread, CapIndex(index), Tag(tag), receive_deadline)
+    {
+        return 1;
     }
     any_system_call(context, 0, selector, tag, send_deadline, receive_deadline)
 }
@@ -86,7 +86,12 @@ extern "C" fn any_system_call(
 ) -> u32 {
     let cpu = Cpu::this();
     let Some(thread) = cpu.current() else { return 1 };
-    let operands = Operands { selector: Selector(selector), tag: Tag(tag), send_deadline, receive_deadline };
+    let operands = Operands {
+        selector: Selector(selector),
+        tag: Tag(tag),
+        send_deadline,
+        receive_deadline,
+    };
     finish(cpu, invoke::system_call(cpu, thread, &operands))
 }
 
@@ -121,7 +126,9 @@ pub extern "C" fn leave_system_call() -> *mut Context {
 /// An exception of the current thread.
 pub extern "C" fn trap(context: *mut Context, trap: &Trap) -> *mut Context {
     let cpu = Cpu::this();
-    let Some(thread) = cpu.current() else { return context };
+    let Some(thread) = cpu.current() else {
+        return context;
+    };
     if trap.vector == PAGE_FAULT {
         match thread.task().space.resolve_fault(trap.address, trap.error) {
             FaultOutcome::Resolved => cpu.counters.count(Event::PageFault),
@@ -135,7 +142,12 @@ pub extern "C" fn trap(context: *mut Context, trap: &Trap) -> *mut Context {
 }
 
 fn raise(cpu: &'static Cpu, thread: Ref<Thread>, reason: Reason, trap: &Trap) {
-    let fault = Fault { reason, vector: trap.vector, error: trap.error, address: trap.address };
+    let fault = Fault {
+        reason,
+        vector: trap.vector,
+        error: trap.error,
+        address: trap.address,
+    };
     ipc::raise(thread, fault);
     if thread.state.get(&Domain::lock(cpu)) != State::Ready {
         schedule::run_next(cpu);
@@ -173,7 +185,10 @@ pub(crate) fn leave(cpu: &'static Cpu) -> *mut Context {
             continue;
         }
         #[cfg(debug_assertions)]
-        assert!(crate::sync::order::holds_none(), "a lock is held on the way to user mode");
+        assert!(
+            crate::sync::order::holds_none(),
+            "a lock is held on the way to user mode"
+        );
         cpu.epoch.leave();
         return thread.context();
     }

@@ -69,9 +69,13 @@ pub(crate) fn retire(object: Ref<Header>) {
         expired = Ref::load(&local.lists[index]);
         local.lists[index].store(core::ptr::null_mut(), Ordering::Relaxed);
     }
-    object.link.store(local.lists[index].load(Ordering::Relaxed), Ordering::Relaxed);
+    object
+        .link
+        .store(local.lists[index].load(Ordering::Relaxed), Ordering::Relaxed);
     local.lists[index].store(object.as_ptr(), Ordering::Relaxed);
-    local.waiting.store(local.waiting.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    local
+        .waiting
+        .store(local.waiting.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     while let Some(object) = expired {
         expired = Ref::load(&object.link);
         free(local, object);
@@ -90,7 +94,9 @@ pub(crate) fn collect(budget: u32) -> bool {
     for index in 0..3 {
         // Freeing one object may retire another, perhaps into this list and then with a new stamp.
         while left > 0 && local.stamps[index].load(Ordering::Relaxed) + 2 <= epoch {
-            let Some(object) = Ref::load(&local.lists[index]) else { break };
+            let Some(object) = Ref::load(&local.lists[index]) else {
+                break;
+            };
             local.lists[index].store(object.link.load(Ordering::Relaxed), Ordering::Relaxed);
             free(local, object);
             left -= 1;
@@ -126,7 +132,9 @@ fn advance(local: &Local) {
 }
 
 fn free(local: &Local, object: Ref<Header>) {
-    local.waiting.store(local.waiting.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+    local
+        .waiting
+        .store(local.waiting.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
     objects::free(object);
     counters::dying(-1);
 }

@@ -146,7 +146,11 @@ impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use fmt::Write;
         self.0.iter().take_while(|byte| **byte != 0).try_for_each(|byte| {
-            f.write_char(if byte.is_ascii_graphic() { char::from(*byte) } else { '.' })
+            f.write_char(if byte.is_ascii_graphic() {
+                char::from(*byte)
+            } else {
+                '.'
+            })
         })
     }
 }
@@ -246,7 +250,11 @@ impl Ref<Header> {
     /// The object as what it is, `None` if it is of another kind.
     #[inline]
     pub fn downcast<T: Object>(self) -> Option<Ref<T>> {
-        if self.kind == T::KIND { Some(Ref(self.0.cast(), PhantomData)) } else { None }
+        if self.kind == T::KIND {
+            Some(Ref(self.0.cast(), PhantomData))
+        } else {
+            None
+        }
     }
 
     /// As [`Ref::acquire`] of the typed reference.
@@ -258,7 +266,10 @@ impl Ref<Header> {
     pub(crate) fn count_if_any(self) -> bool {
         let mut count = self.references.load(Ordering::Relaxed);
         while count != 0 {
-            match self.references.compare_exchange_weak(count, count + 1, Ordering::AcqRel, Ordering::Relaxed) {
+            match self
+                .references
+                .compare_exchange_weak(count, count + 1, Ordering::AcqRel, Ordering::Relaxed)
+            {
                 Ok(_) => return true,
                 Err(now) => count = now,
             }

@@ -17,7 +17,10 @@ pub struct Local {
 
 impl Local {
     pub(crate) const fn new() -> Local {
-        Local { head: AtomicPtr::new(core::ptr::null_mut()), tail: AtomicPtr::new(core::ptr::null_mut()) }
+        Local {
+            head: AtomicPtr::new(core::ptr::null_mut()),
+            tail: AtomicPtr::new(core::ptr::null_mut()),
+        }
     }
 
     fn push(&self, object: Ref<Header>) {

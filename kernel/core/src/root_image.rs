@@ -26,7 +26,10 @@ const PROGRAM_HEADER_SIZE: usize = 56;
 const PT_LOAD: u32 = 1;
 
 fn number<const N: usize>(image: &[u8], at: usize) -> Result<[u8; N], LoadError> {
-    let bytes = at.checked_add(N).and_then(|end| image.get(at..end)).ok_or(LoadError::Malformed("it is cut off"))?;
+    let bytes = at
+        .checked_add(N)
+        .and_then(|end| image.get(at..end))
+        .ok_or(LoadError::Malformed("it is cut off"))?;
     let mut array = [0; N];
     array.copy_from_slice(bytes);
     Ok(array)
@@ -70,21 +73,48 @@ fn load_segment(
     let (offset, address) = (word(image, at + 8)?, word(image, at + 16)?);
     let (in_file, in_memory) = (word(image, at + 32)?, word(image, at + 40)?);
     let lead = address % PAGE_SIZE;
-    let (start, size) = (address - lead, (lead.saturating_add(in_memory)).next_multiple_of(PAGE_SIZE));
+    let (start, size) = (
+        address - lead,
+        (lead.saturating_add(in_memory)).next_multiple_of(PAGE_SIZE),
+    );
     if in_memory == 0 {
         return Ok(());
     }
-    let end = offset.checked_add(in_file).ok_or(LoadError::Malformed("a segment is too large"))?;
-    let contents = image.get(offset as usize..end as usize).ok_or(LoadError::Malformed("a segment is cut off"))?;
-    let access = if flags & 1 != 0 { Access::READ_EXECUTE } else { Access::READ };
+    let end = offset
+        .checked_add(in_file)
+        .ok_or(LoadError::Malformed("a segment is too large"))?;
+    let contents = image
+        .get(offset as usize..end as usize)
+        .ok_or(LoadError::Malformed("a segment is cut off"))?;
+    let access = if flags & 1 != 0 {
+        Access::READ_EXECUTE
+    } else {
+        Access::READ
+    };
     if flags & 2 != 0 {
         let copy = Dataspace::create(account, size)?;
         copy.write(lead, contents)?;
-        task.space.attach(start, size, Access::READ_WRITE, Backing::Shared, Some((copy, 0)), false)?;
+        task.space.attach(
+            start,
+            size,
+            Access::READ_WRITE,
+            Backing::Shared,
+            Some((copy, 0)),
+            false,
+        )?;
     } else if offset % PAGE_SIZE == lead && in_file == in_memory {
-        task.space.attach(start, size, access, Backing::Shared, Some((module, offset - lead)), false)?;
+        task.space.attach(
+            start,
+            size,
+            access,
+            Backing::Shared,
+            Some((module, offset - lead)),
+            false,
+        )?;
     } else {
-        return Err(LoadError::Malformed("a read-only segment is not aligned in the file"));
+        return Err(LoadError::Malformed(
+            "a read-only segment is not aligned in the file",
+        ));
     }
     Ok(())
 }

@@ -121,7 +121,10 @@ unsafe impl<T, P> Send for Guarded<T, P> {}
 impl<T: Copy, P> Guarded<T, P> {
     /// A guarded value.
     pub const fn new(value: T) -> Guarded<T, P> {
-        Guarded { value: UnsafeCell::new(value), proof: core::marker::PhantomData }
+        Guarded {
+            value: UnsafeCell::new(value),
+            proof: core::marker::PhantomData,
+        }
     }
 
     /// A copy of the value.
@@ -151,13 +154,19 @@ pub(crate) mod order {
     pub(crate) fn enter(rank: Rank) {
         let held = &HELD[machine_cpu() as usize];
         let before = held.load(Ordering::Relaxed);
-        assert!(before >> (rank as u32) == 0, "lock order: {rank:?} taken while holding {before:#b}");
+        assert!(
+            before >> (rank as u32) == 0,
+            "lock order: {rank:?} taken while holding {before:#b}"
+        );
         held.store(before | 1 << rank as u32, Ordering::Relaxed);
     }
 
     pub(crate) fn leave(rank: Rank) {
         let held = &HELD[machine_cpu() as usize];
-        held.store(held.load(Ordering::Relaxed) & !(1 << rank as u32), Ordering::Relaxed);
+        held.store(
+            held.load(Ordering::Relaxed) & !(1 << rank as u32),
+            Ordering::Relaxed,
+        );
     }
 
     /// Tells whether this CPU holds no lock.

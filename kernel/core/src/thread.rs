@@ -134,6 +134,9 @@ pub struct Queue {
     pub(crate) tail: Option<Ref<Thread>>,
 }
 
+/// First and last of a thread's pending notifications.
+pub(crate) type PendingIrqs = (Option<Ref<Irq>>, Option<Ref<Irq>>);
+
 /// A thread. What is `Guarded` belongs to the lock of the thread's home CPU.
 #[repr(C, align(64))]
 pub struct Thread {
@@ -152,7 +155,7 @@ pub struct Thread {
     /// Threads that want to send to this one, by priority.
     pub(crate) senders: Guarded<Queue, Domain>,
     /// Notifications that are pending for this thread.
-    pub(crate) pending: Guarded<(Option<Ref<Irq>>, Option<Ref<Irq>>), Domain>,
+    pub(crate) pending: Guarded<PendingIrqs, Domain>,
     /// Gates and notifications bound to this thread.
     pub(crate) bindings: Guarded<Option<NonNull<Binding>>, Domain>,
     pub(crate) sending: Guarded<Sending, Domain>,
@@ -251,7 +254,10 @@ impl Thread {
             state: Guarded::new(State::New),
             next: Guarded::new(None),
             previous: Guarded::new(None),
-            senders: Guarded::new(Queue { head: None, tail: None }),
+            senders: Guarded::new(Queue {
+                head: None,
+                tail: None,
+            }),
             pending: Guarded::new((None, None)),
             bindings: Guarded::new(None),
             sending: Guarded::new(Sending {
@@ -269,7 +275,12 @@ impl Thread {
             reply_holder: Guarded::new(ReplyHolder::Nobody),
             owes: AtomicPtr::new(core::ptr::null_mut()),
             handler: Slot::new(),
-            fault: Guarded::new(Fault { reason: Reason::Exception, vector: 0, error: 0, address: 0 }),
+            fault: Guarded::new(Fault {
+                reason: Reason::Exception,
+                vector: 0,
+                error: 0,
+                address: 0,
+            }),
             fault_entry: Guarded::new((0, 0)),
             moving_to: Guarded::new(None),
             sibling: AtomicPtr::new(core::ptr::null_mut()),
@@ -306,7 +317,8 @@ impl Thread {
     /// Changes the home; both CPUs' locks are held and the thread is in none of the old one's queues.
     pub(crate) fn set_home(&self, domain: &Domain, home: &'static Cpu) {
         debug_assert!(domain.holds(home) && domain.holds(self.home()));
-        self.home.store(core::ptr::from_ref(home).cast_mut(), Ordering::Release);
+        self.home
+            .store(core::ptr::from_ref(home).cast_mut(), Ordering::Release);
     }
 
     /// Priority, 1–255.
@@ -338,7 +350,8 @@ impl Thread {
     /// Asks the thread to do something before it goes on in user mode.
     pub(crate) fn set_resume(&self, domain: &Domain, resume: Resume) {
         self.resume.set(domain, resume);
-        self.attention.store(!matches!(resume, Resume::Nothing), Ordering::Release);
+        self.attention
+            .store(!matches!(resume, Resume::Nothing), Ordering::Release);
     }
 
     /// As [`Self::with_context`], for the thread that runs on this CPU, which nobody else touches.
@@ -371,8 +384,11 @@ pub struct Utcb {
 impl Utcb {
     fn at(frame: PhysAddr, address: u64) -> Utcb {
         let words = (crate::machine::machine_direct_map() + frame.0) as *mut [AtomicU64; 512];
-        // SAFETY: The direct map shows each frame at a non-null address.
-        Utcb { words: unsafe { NonNull::new_unchecked(words) }, address }
+        Utcb {
+            // SAFETY: The direct map shows each frame at a non-null address.
+            words: unsafe { NonNull::new_unchecked(words) },
+            address,
+        }
     }
 
     fn words(&self) -> &[AtomicU64; 512] {

@@ -48,7 +48,13 @@ pub struct Timer {
 impl Timer {
     pub(crate) const fn new() -> Timer {
         Timer {
-            links: Guarded::new(Links { deadline: NEVER, armed: false, child: None, sibling: None, previous: None }),
+            links: Guarded::new(Links {
+                deadline: NEVER,
+                armed: false,
+                child: None,
+                sibling: None,
+                previous: None,
+            }),
         }
     }
 
@@ -77,7 +83,12 @@ pub struct TimeoutQueue {
 
 impl TimeoutQueue {
     pub(crate) const fn new() -> TimeoutQueue {
-        TimeoutQueue { root: Guarded::new(None), programmed: Guarded::new(NEVER), slice_end: Guarded::new(NEVER), cpu: AtomicU32::new(0) }
+        TimeoutQueue {
+            root: Guarded::new(None),
+            programmed: Guarded::new(NEVER),
+            slice_end: Guarded::new(NEVER),
+            cpu: AtomicU32::new(0),
+        }
     }
 
     /// Says whose queue it is.
@@ -91,7 +102,13 @@ impl TimeoutQueue {
             return;
         }
         debug_assert!(!owner.timer().is_armed(domain));
-        let links = Links { deadline, armed: true, child: None, sibling: None, previous: None };
+        let links = Links {
+            deadline,
+            armed: true,
+            child: None,
+            sibling: None,
+            previous: None,
+        };
         owner.timer().links.set(domain, links);
         let root = match self.root.get(domain) {
             Some(root) => meld(domain, root, owner),
@@ -120,7 +137,14 @@ impl TimeoutQueue {
                 self.root.set(domain, Some(meld(domain, root, rest)));
             }
         }
-        owner.timer().links.set(domain, Links { armed: false, child: None, ..links });
+        owner.timer().links.set(
+            domain,
+            Links {
+                armed: false,
+                child: None,
+                ..links
+            },
+        );
     }
 
     /// Takes out one timer whose deadline has passed.
@@ -148,7 +172,10 @@ impl TimeoutQueue {
 
     /// Programs the hardware timer if something is due before it fires. Firing too early does no harm.
     pub(crate) fn program(&self, domain: &Domain) {
-        let earliest = self.root.get(domain).map_or(NEVER, |root| root.timer().links.get(domain).deadline);
+        let earliest = self
+            .root
+            .get(domain)
+            .map_or(NEVER, |root| root.timer().links.get(domain).deadline);
         self.program_at(domain, earliest.min(self.slice_end.get(domain)));
     }
 
@@ -190,19 +217,42 @@ pub(crate) fn has_passed(deadline: u64) -> bool {
 
 fn meld(domain: &Domain, one: Owner, other: Owner) -> Owner {
     let (first, second) = (one.timer().links.get(domain), other.timer().links.get(domain));
-    if second.deadline < first.deadline { adopt(domain, other, one) } else { adopt(domain, one, other) }
+    if second.deadline < first.deadline {
+        adopt(domain, other, one)
+    } else {
+        adopt(domain, one, other)
+    }
 }
 
 /// Makes `child` the first child of `parent`.
 fn adopt(domain: &Domain, parent: Owner, child: Owner) -> Owner {
     let old = parent.timer().links.get(domain);
     let links = child.timer().links.get(domain);
-    child.timer().links.set(domain, Links { sibling: old.child, previous: Some(parent), ..links });
+    child.timer().links.set(
+        domain,
+        Links {
+            sibling: old.child,
+            previous: Some(parent),
+            ..links
+        },
+    );
     if let Some(next) = old.child {
         let links = next.timer().links.get(domain);
-        next.timer().links.set(domain, Links { previous: Some(child), ..links });
+        next.timer().links.set(
+            domain,
+            Links {
+                previous: Some(child),
+                ..links
+            },
+        );
     }
-    parent.timer().links.set(domain, Links { child: Some(child), ..old });
+    parent.timer().links.set(
+        domain,
+        Links {
+            child: Some(child),
+            ..old
+        },
+    );
     parent
 }
 
@@ -211,15 +261,27 @@ fn unhook(domain: &Domain, owner: Owner, links: &Links) {
     if let Some(previous) = links.previous {
         let before = previous.timer().links.get(domain);
         let changed = if before.child == Some(owner) {
-            Links { child: links.sibling, ..before }
+            Links {
+                child: links.sibling,
+                ..before
+            }
         } else {
-            Links { sibling: links.sibling, ..before }
+            Links {
+                sibling: links.sibling,
+                ..before
+            }
         };
         previous.timer().links.set(domain, changed);
     }
     if let Some(next) = links.sibling {
         let after = next.timer().links.get(domain);
-        next.timer().links.set(domain, Links { previous: links.previous, ..after });
+        next.timer().links.set(
+            domain,
+            Links {
+                previous: links.previous,
+                ..after
+            },
+        );
     }
 }
 
@@ -238,7 +300,13 @@ fn meld_siblings(domain: &Domain, first: Owner) -> Owner {
         };
         // The pairs are kept in a list, last first, by their sibling links.
         let links = pair.timer().links.get(domain);
-        pair.timer().links.set(domain, Links { sibling: pairs, ..links });
+        pair.timer().links.set(
+            domain,
+            Links {
+                sibling: pairs,
+                ..links
+            },
+        );
         pairs = Some(pair);
     }
     let mut result = first;
@@ -254,6 +322,13 @@ fn meld_siblings(domain: &Domain, first: Owner) -> Owner {
 /// Cuts a timer off its siblings and returns the next of them.
 fn detach(domain: &Domain, owner: Owner) -> Option<Owner> {
     let links = owner.timer().links.get(domain);
-    owner.timer().links.set(domain, Links { sibling: None, previous: None, ..links });
+    owner.timer().links.set(
+        domain,
+        Links {
+            sibling: None,
+            previous: None,
+            ..links
+        },
+    );
     links.sibling
 }

@@ -19,7 +19,11 @@ pub struct Requests {
 
 impl Requests {
     pub(crate) const fn new() -> Requests {
-        Requests { asked: AtomicU64::new(0), done: AtomicU64::new(0), loaded: AtomicU64::new(0) }
+        Requests {
+            asked: AtomicU64::new(0),
+            done: AtomicU64::new(0),
+            loaded: AtomicU64::new(0),
+        }
     }
 
     /// Notes that this CPU is about to load `root`. Loading CR3 serialises, so the store is visible before the
@@ -73,7 +77,8 @@ fn flush_others(root: PhysAddr) {
         }
         let ticket = cpu.tlb.asked.fetch_add(1, Ordering::SeqCst) + 1;
         machine_poke(cpu.number());
-        while cpu.tlb.done.load(Ordering::SeqCst) < ticket && cpu.tlb.loaded.load(Ordering::SeqCst) == root.0 {
+        while cpu.tlb.done.load(Ordering::SeqCst) < ticket && cpu.tlb.loaded.load(Ordering::SeqCst) == root.0
+        {
             serve();
             core::hint::spin_loop();
         }

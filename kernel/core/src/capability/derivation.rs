@@ -46,7 +46,10 @@ fn unlink(first: &mut Option<NonNull<Slot>>, slot: &Slot) {
 fn link(first: &mut Option<NonNull<Slot>>, slot: &Slot, parent: Option<&Slot>) {
     let address = NonNull::from_ref(slot);
     let (previous, next) = match parent {
-        Some(parent) => (Some(NonNull::from_ref(parent)), parent.next.replace(Some(address))),
+        Some(parent) => (
+            Some(NonNull::from_ref(parent)),
+            parent.next.replace(Some(address)),
+        ),
         None => (None, first.replace(address)),
     };
     slot.next.set(next);
@@ -87,7 +90,12 @@ fn for_each_derived(slot: &Slot, mut visit: impl FnMut(&Slot)) {
 ///
 /// # Errors
 /// [`Error::Range`] for an index that can't be, [`Error::NoMemory`] if the table's account can't pay for a page.
-pub fn insert_root(table: &CapTable, payer: Payer, index: CapIndex, capability: Capability) -> Result<(), Error> {
+pub fn insert_root(
+    table: &CapTable,
+    payer: Payer,
+    index: CapIndex,
+    capability: Capability,
+) -> Result<(), Error> {
     fill((table, payer, index), Replace::Anything, |slot| {
         let mut first = capability.object.derivation.lock();
         slot.set_capability(capability);
@@ -147,7 +155,9 @@ pub fn copy(
     label: Option<u64>,
     grant: bool,
 ) -> Result<(), Error> {
-    let SlotState::Object(from) = source.read() else { return Err(Error::NotFound) };
+    let SlotState::Object(from) = source.read() else {
+        return Err(Error::NotFound);
+    };
     if label.is_some() && !from.rights.contains(Rights::SERVER) {
         return Err(Error::NotPermitted);
     }
@@ -183,7 +193,9 @@ pub fn copy(
 /// # Errors
 /// Those of [`copy`]; [`Error::Busy`] if the slot is not empty.
 pub(crate) fn copy_into(source: &Slot, slot: &Slot, rights: Rights, label: Option<u64>) -> Result<(), Error> {
-    let SlotState::Object(from) = source.read() else { return Err(Error::NotFound) };
+    let SlotState::Object(from) = source.read() else {
+        return Err(Error::NotFound);
+    };
     if label.is_some() && !from.rights.contains(Rights::SERVER) {
         return Err(Error::NotPermitted);
     }
@@ -194,7 +206,11 @@ pub(crate) fn copy_into(source: &Slot, slot: &Slot, rights: Rights, label: Optio
     if !slot.is_empty() {
         return Err(Error::Busy);
     }
-    slot.set_capability(Capability { rights: from.rights & rights, label: label.unwrap_or(from.label), ..from });
+    slot.set_capability(Capability {
+        rights: from.rights & rights,
+        label: label.unwrap_or(from.label),
+        ..from
+    });
     link(&mut first, slot, Some(source));
     Ok(())
 }
@@ -207,7 +223,9 @@ fn lift(slot: &Slot) {
 /// Drops the capability in `slot`; what was derived from it stays. Tells what is left of the object's capabilities, if
 /// there was one.
 pub fn remove(slot: &Slot) -> Option<(Ref<Header>, Removal)> {
-    let SlotState::Object(capability) = slot.read() else { return None };
+    let SlotState::Object(capability) = slot.read() else {
+        return None;
+    };
     let mut first = capability.object.derivation.lock();
     if slot.read() != SlotState::Object(capability) {
         return None;
@@ -219,7 +237,9 @@ pub fn remove(slot: &Slot) -> Option<(Ref<Header>, Removal)> {
 
 /// Revokes everything derived from the capability in `slot`, which stays.
 pub fn revoke(slot: &Slot) -> Option<(Ref<Header>, Removal)> {
-    let SlotState::Object(capability) = slot.read() else { return None };
+    let SlotState::Object(capability) = slot.read() else {
+        return None;
+    };
     let mut first = capability.object.derivation.lock();
     if slot.read() != SlotState::Object(capability) {
         return None;

@@ -1,5 +1,8 @@
 //! One slot: an atomic object word, a label, and links of the derivation tree.
-#![expect(unsafe_code, reason = "slots hold raw references that the derivation tree keeps valid")]
+#![expect(
+    unsafe_code,
+    reason = "slots hold raw references that the derivation tree keeps valid"
+)]
 
 use crate::object::{Header, Ref};
 use crate::thread::Thread;
@@ -55,10 +58,21 @@ unsafe impl Send for Slot {}
 /// Deepest level of a derivation tree; what is derived there becomes a sibling.
 pub(super) const MAX_DEPTH: u8 = 31;
 
+impl Default for Slot {
+    fn default() -> Slot {
+        Slot::new()
+    }
+}
+
 impl Slot {
     /// An empty slot.
     pub const fn new() -> Slot {
-        Slot { word: AtomicU64::new(0), label: AtomicU64::new(0), next: Cell::new(None), previous: Cell::new(0) }
+        Slot {
+            word: AtomicU64::new(0),
+            label: AtomicU64::new(0),
+            next: Cell::new(None),
+            previous: Cell::new(0),
+        }
     }
 
     /// What is in the slot, read without a lock: one consistent state that the slot had in the meantime.
@@ -82,7 +96,10 @@ impl Slot {
         }
         let object = NonNull::new(address(word) as *mut Header)?;
         // SAFETY: As in `decode`.
-        Some((unsafe { Ref::from_raw(object) }, Rights::from_bits_truncate((word & RIGHTS_MASK) as u8)))
+        Some((
+            unsafe { Ref::from_raw(object) },
+            Rights::from_bits_truncate((word & RIGHTS_MASK) as u8),
+        ))
     }
 
     /// Tells whether the slot is empty.
@@ -94,9 +111,13 @@ impl Slot {
     fn fill(&self, bits: u64, label: u64) {
         let counter = self.word.load(Ordering::Relaxed) >> COUNTER_SHIFT;
         // Empty with a new counter first, so that no reader pairs the old word with the new label.
-        self.word.store(counter.wrapping_add(1) << COUNTER_SHIFT, Ordering::Relaxed);
+        self.word
+            .store(counter.wrapping_add(1) << COUNTER_SHIFT, Ordering::Relaxed);
         self.label.store(label, Ordering::Release);
-        self.word.store((counter.wrapping_add(2) << COUNTER_SHIFT) | bits, Ordering::Release);
+        self.word.store(
+            (counter.wrapping_add(2) << COUNTER_SHIFT) | bits,
+            Ordering::Release,
+        );
     }
 
     /// Fills the slot; the caller holds the table's lock and the object's derivation lock.
@@ -115,7 +136,8 @@ impl Slot {
     /// Empties the slot.
     pub(super) fn set_empty(&self) {
         let counter = self.word.load(Ordering::Relaxed) >> COUNTER_SHIFT;
-        self.word.store(counter.wrapping_add(1) << COUNTER_SHIFT, Ordering::Release);
+        self.word
+            .store(counter.wrapping_add(1) << COUNTER_SHIFT, Ordering::Release);
     }
 
     /// Empties a slot that holds a reply capability; the caller holds the lock of the calling thread's home CPU.
@@ -137,7 +159,8 @@ impl Slot {
     }
 
     pub(super) fn set_depth(&self, depth: u8) {
-        self.previous.set(self.previous.get() & !0x1f | u64::from(depth & 0x1f));
+        self.previous
+            .set(self.previous.get() & !0x1f | u64::from(depth & 0x1f));
     }
 
     pub(super) fn previous(&self) -> Option<NonNull<Slot>> {
@@ -166,9 +189,9 @@ fn decode(word: u64, label: u64) -> SlotState {
         };
     }
     match NonNull::new(pointer as *mut Header) {
-        // SAFETY: All slots of an object are emptied before it is retired, so what was read here is not freed before this
-        // CPU leaves the kernel.
         Some(object) => SlotState::Object(Capability {
+            // SAFETY: All slots of an object are emptied before it is retired, so what was read here is not freed before
+            // this CPU leaves the kernel.
             object: unsafe { Ref::from_raw(object) },
             rights: Rights::from_bits_truncate((word & RIGHTS_MASK) as u8),
             label,

@@ -25,6 +25,12 @@ pub struct CapTable {
     directory: AtomicPtr<Directory>,
 }
 
+impl Default for CapTable {
+    fn default() -> CapTable {
+        CapTable::new()
+    }
+}
+
 impl CapTable {
     /// A table without slots yet.
     pub const fn new() -> CapTable {
@@ -80,7 +86,12 @@ impl CapTable {
     }
 
     /// The slot of an index, made if it never was used; the account pays for its page.
-    pub(super) fn slot_to_fill(&self, index: CapIndex, account: &Account, _lock: &Guard<'_, ()>) -> Result<&Slot, Error> {
+    pub(super) fn slot_to_fill(
+        &self,
+        index: CapIndex,
+        account: &Account,
+        _lock: &Guard<'_, ()>,
+    ) -> Result<&Slot, Error> {
         if index.0 == 0 || index.0 >= CapIndex::LIMIT {
             return Err(Error::Range);
         }

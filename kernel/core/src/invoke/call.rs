@@ -30,7 +30,11 @@ pub(super) struct Call {
 
 impl Call {
     pub(super) fn new(thread: Ref<Thread>, capability: Capability, words: usize) -> Call {
-        Call { thread, capability, words }
+        Call {
+            thread,
+            capability,
+            words,
+        }
     }
 
     /// The caller's task.
@@ -55,13 +59,21 @@ impl Call {
 
     /// Refuses callers whose capability lacks a right.
     pub(super) fn need(&self, rights: Rights) -> Result<(), Error> {
-        if self.capability.rights.contains(rights) { Ok(()) } else { Err(Error::NotPermitted) }
+        if self.capability.rights.contains(rights) {
+            Ok(())
+        } else {
+            Err(Error::NotPermitted)
+        }
     }
 
     /// A message word.
     #[inline]
     pub(super) fn word(&self, index: usize) -> Result<u64, Error> {
-        if index < self.words { Ok(self.utcb().get(index)) } else { Err(Error::MessageTooShort) }
+        if index < self.words {
+            Ok(self.utcb().get(index))
+        } else {
+            Err(Error::MessageTooShort)
+        }
     }
 
     /// A message word that is a slot of the caller.
@@ -76,12 +88,20 @@ impl Call {
     pub(super) fn argument<T: Object>(&self, index: usize, rights: Rights) -> Result<Ref<T>, Error> {
         let capability = self.task().caps.get(self.slot(index)?)?;
         let object = capability.object.downcast().ok_or(Error::Invalid)?;
-        if capability.rights.contains(rights) { Ok(object) } else { Err(Error::NotPermitted) }
+        if capability.rights.contains(rights) {
+            Ok(object)
+        } else {
+            Err(Error::NotPermitted)
+        }
     }
 
     /// As [`Self::argument`]; `None` for [`CapIndex::NONE`].
     pub(super) fn optional<T: Object>(&self, index: usize, rights: Rights) -> Result<Option<Ref<T>>, Error> {
-        if self.slot(index)? == CapIndex::NONE { Ok(None) } else { self.argument(index, rights).map(Some) }
+        if self.slot(index)? == CapIndex::NONE {
+            Ok(None)
+        } else {
+            self.argument(index, rights).map(Some)
+        }
     }
 
     /// Answers with words.
@@ -89,7 +109,10 @@ impl Call {
         for (index, word) in words.iter().enumerate() {
             self.utcb().set(index, *word);
         }
-        Ok(Outcome::Done { value: 0, words: words.len() })
+        Ok(Outcome::Done {
+            value: 0,
+            words: words.len(),
+        })
     }
 
     /// Creates an object with `create` and gives the caller all rights to it, in the slot of its first buffer register.
@@ -99,10 +122,14 @@ impl Call {
     ) -> Result<Outcome, Error> {
         let slot = parse_receive_buffer(self.utcb().get(utcb::BUFFER_WORDS)).ok_or(Error::MissingArgument)?;
         let object = create()?;
-        let capability = Capability { object: object.erase(), rights: Rights::all(), label: 0 };
-        let inserted = self.payer().and_then(|payer| {
-            capability::insert_root(&self.task().caps, payer, slot, capability)
-        });
+        let capability = Capability {
+            object: object.erase(),
+            rights: Rights::all(),
+            label: 0,
+        };
+        let inserted = self
+            .payer()
+            .and_then(|payer| capability::insert_root(&self.task().caps, payer, slot, capability));
         if let Err(error) = inserted {
             reaper::destroy(object.erase());
             return Err(error);

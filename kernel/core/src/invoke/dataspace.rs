@@ -34,7 +34,10 @@ fn change(call: &Call, target: &Dataspace, operation: u64) -> Result<Outcome, Er
         // Both are done in pieces: the caller asks again until nothing is left to do.
         dataspace::SEAL => {
             let done = target.seal(&mut { PIECE })?;
-            Ok(Outcome::Done { value: i64::from(!done), words: 0 })
+            Ok(Outcome::Done {
+                value: i64::from(!done),
+                words: 0,
+            })
         }
         dataspace::CLEAR => call.answer(&[target.clear(call.word(1)?, call.word(2)?, &mut { PIECE })?]),
         dataspace::WRITE => write(call, target),

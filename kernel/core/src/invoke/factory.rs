@@ -52,7 +52,11 @@ pub(super) fn operate(call: &Call) -> Result<Outcome, Error> {
 
 /// The lowest two bits of what a receiver sees are the rights of the sender's capability.
 pub(super) fn gate_label(label: u64) -> Result<u64, Error> {
-    if label & 3 == 0 { Ok(label) } else { Err(Error::Invalid) }
+    if label & 3 == 0 {
+        Ok(label)
+    } else {
+        Err(Error::Invalid)
+    }
 }
 
 fn create_factory(call: &Call, parent: Ref<Account>) -> Result<Outcome, Error> {
@@ -89,4 +93,3 @@ pub(super) fn set_handler(call: &Call, thread: Ref<Thread>, word: usize, label: 
     capability::drop_slot(&thread.handler);
     capability::copy_into(source, &thread.handler, Rights::CLIENT, label)
 }
-

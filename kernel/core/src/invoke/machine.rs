@@ -52,7 +52,9 @@ pub(super) fn debug(call: &Call) -> Result<Outcome, Error> {
         }
         debug::CPU_COUNTERS => {
             call.need(Rights::READ)?;
-            let cpu = u32::try_from(call.word(1)?).ok().filter(|cpu| *cpu < machine_cpu_count());
+            let cpu = u32::try_from(call.word(1)?)
+                .ok()
+                .filter(|cpu| *cpu < machine_cpu_count());
             call.answer(&crate::cpu::get(cpu.ok_or(Error::Range)?).counters.snapshot())
         }
         _ => Err(Error::NoSystemCall),

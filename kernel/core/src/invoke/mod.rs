@@ -39,7 +39,15 @@ pub(crate) fn is_null(thread: Ref<Thread>, object: Ref<Header>, tag: Tag) -> boo
 /// A call of a kernel object other than a gate. False if the thread does not go on at once.
 #[inline(always)]
 pub(crate) fn call_object(thread: Ref<Thread>, object: Ref<Header>, rights: Rights, tag: Tag) -> bool {
-    let call = Call::new(thread, Capability { object, rights, label: 0 }, tag.words());
+    let call = Call::new(
+        thread,
+        Capability {
+            object,
+            rights,
+            label: 0,
+        },
+        tag.words(),
+    );
     match result(invoke_object(&call, tag.label())) {
         Some(tag) => finish(thread, tag),
         None => false,
@@ -50,17 +58,29 @@ pub(crate) fn call_object(thread: Ref<Thread>, object: Ref<Header>, rights: Righ
 /// something else to do first.
 #[inline(always)]
 pub(crate) fn system_call(cpu: &'static Cpu, thread: Ref<Thread>, operands: &Operands) -> bool {
-    let Operands { selector, tag, receive_deadline, .. } = *operands;
-    let direct =
-        selector.is_reply_and_wait() && reply_directly(cpu, thread, selector, tag, receive_deadline);
+    let Operands {
+        selector,
+        tag,
+        receive_deadline,
+        ..
+    } = *operands;
+    let direct = selector.is_reply_and_wait() && reply_directly(cpu, thread, selector, tag, receive_deadline);
     !direct && other_system_call(thread, operands)
 }
 
 /// A call of a gate by the short way, if that is possible.
 #[inline(always)]
-pub(crate) fn call_directly(cpu: &'static Cpu, thread: Ref<Thread>, index: CapIndex, tag: Tag, deadline: u64) -> bool {
+pub(crate) fn call_directly(
+    cpu: &'static Cpu,
+    thread: Ref<Thread>,
+    index: CapIndex,
+    tag: Tag,
+    deadline: u64,
+) -> bool {
     let task = thread.task();
-    let Some(SlotState::Object(capability)) = task.caps.slot(index).map(Slot::read) else { return false };
+    let Some(SlotState::Object(capability)) = task.caps.slot(index).map(Slot::read) else {
+        return false;
+    };
     match capability.object.downcast::<Gate>() {
         Some(gate) if tag.label() != GATE => {
             let label = sent_label(&capability, gate);
@@ -72,7 +92,13 @@ pub(crate) fn call_directly(cpu: &'static Cpu, thread: Ref<Thread>, index: CapIn
 
 /// An answer and the wait for the next message by the short way, if that is possible.
 #[inline(always)]
-fn reply_directly(cpu: &'static Cpu, thread: Ref<Thread>, selector: Selector, tag: Tag, deadline: u64) -> bool {
+fn reply_directly(
+    cpu: &'static Cpu,
+    thread: Ref<Thread>,
+    selector: Selector,
+    tag: Tag,
+    deadline: u64,
+) -> bool {
     let task = thread.task();
     let slot = match selector.index() {
         None => None,
@@ -87,7 +113,11 @@ fn reply_directly(cpu: &'static Cpu, thread: Ref<Thread>, selector: Selector, ta
 /// The label that the receiver of a message sees: that of the capability, or of the gate, with the capability's rights.
 #[inline(always)]
 fn sent_label(capability: &Capability, gate: Ref<Gate>) -> u64 {
-    let label = if capability.label == 0 { gate.label() } else { capability.label };
+    let label = if capability.label == 0 {
+        gate.label()
+    } else {
+        capability.label
+    };
     label | u64::from((capability.rights & (Rights::WRITE | Rights::STRONG)).bits())
 }
 
@@ -103,7 +133,10 @@ fn other_system_call(thread: Ref<Thread>, operands: &Operands) -> bool {
     if selector.has(Selector::REPLY) {
         return answer(thread, operands);
     }
-    let found = selector.index().ok_or(Error::NotFound).and_then(|index| thread.task().caps.get(index));
+    let found = selector
+        .index()
+        .ok_or(Error::NotFound)
+        .and_then(|index| thread.task().caps.get(index));
     let Ok(capability) = found else {
         return fail(thread, IpcError::NotExistent);
     };
@@ -234,12 +267,17 @@ fn receive_filter(thread: Ref<Thread>, selector: Selector) -> Result<Filter, Err
     if selector.has(Selector::OPEN) {
         return Ok(Filter::Anybody);
     }
-    let Some(index) = selector.index() else { return Ok(Filter::Nobody) };
+    let Some(index) = selector.index() else {
+        return Ok(Filter::Nobody);
+    };
     let object = thread.task().caps.get(index)?.object;
     if let Some(irq) = object.downcast::<crate::objects::Irq>() {
         return Ok(Filter::Irq(irq.number()));
     }
-    object.downcast::<Thread>().map(|partner| Filter::Thread(partner.number())).ok_or(Error::BadProtocol)
+    object
+        .downcast::<Thread>()
+        .map(|partner| Filter::Thread(partner.number()))
+        .ok_or(Error::BadProtocol)
 }
 
 /// Sets the current thread's result.

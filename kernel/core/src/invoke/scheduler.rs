@@ -42,7 +42,11 @@ pub(super) fn operate(call: &Call) -> Result<Outcome, Error> {
 
 /// A CPU that runs and that the scheduler permits.
 fn cpu(word: u64, scheduler: &Scheduler) -> Result<u32, Error> {
-    let cpu = if word == u64::from(u32::MAX) { machine_cpu() } else { u32::try_from(word).map_err(|_| Error::Range)? };
+    let cpu = if word == u64::from(u32::MAX) {
+        machine_cpu()
+    } else {
+        u32::try_from(word).map_err(|_| Error::Range)?
+    };
     if cpu >= machine_cpu_count() {
         return Err(Error::Invalid);
     }
@@ -55,7 +59,10 @@ fn cpu(word: u64, scheduler: &Scheduler) -> Result<u32, Error> {
 fn run_thread(call: &Call, scheduler: &Scheduler) -> Result<Outcome, Error> {
     let thread = call.argument::<Thread>(1, Rights::STRONG)?;
     let cpu = cpu(call.word(2)?, scheduler)?;
-    let priority = u8::try_from(call.word(3)?).ok().filter(|priority| *priority > 0).ok_or(Error::Range)?;
+    let priority = u8::try_from(call.word(3)?)
+        .ok()
+        .filter(|priority| *priority > 0)
+        .ok_or(Error::Range)?;
     if priority > scheduler.max_priority() {
         return Err(Error::NotPermitted);
     }

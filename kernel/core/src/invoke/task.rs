@@ -28,7 +28,10 @@ pub(super) fn operate(call: &Call) -> Result<Outcome, Error> {
         // These are done in pieces: the answer says how many bytes are dealt with.
         task::DETACH => call.answer(&[task.space.detach(call.word(1)?, call.word(2)?)?]),
         task::PROTECT => {
-            let access = u8::try_from(call.word(3)?).ok().and_then(Access::from_bits).ok_or(Error::Invalid)?;
+            let access = u8::try_from(call.word(3)?)
+                .ok()
+                .and_then(Access::from_bits)
+                .ok_or(Error::Invalid)?;
             call.answer(&[task.space.protect(call.word(1)?, call.word(2)?, access)?])
         }
         task::DISCARD => call.answer(&[task.space.discard(call.word(1)?, call.word(2)?)?]),
@@ -55,9 +58,15 @@ fn map(call: &Call, target: Ref<Task>) -> Result<Outcome, Error> {
 fn unmap(call: &Call, task: Ref<Task>) -> Result<Outcome, Error> {
     let index = call.slot(1)?;
     let flags = call.word(2)?;
-    let slot = task.caps.slot(index).filter(|slot| !slot.is_empty()).ok_or(Error::NotFound)?;
+    let slot = task
+        .caps
+        .slot(index)
+        .filter(|slot| !slot.is_empty())
+        .ok_or(Error::NotFound)?;
     if flags & task::UNMAP_DELETE != 0 {
-        let SlotState::Object(capability) = slot.read() else { return Err(Error::Invalid) };
+        let SlotState::Object(capability) = slot.read() else {
+            return Err(Error::Invalid);
+        };
         if !capability.rights.contains(Rights::DELETE) {
             return Err(Error::NotPermitted);
         }
@@ -72,14 +81,25 @@ fn unmap(call: &Call, task: Ref<Task>) -> Result<Outcome, Error> {
     } else {
         capability::settle(capability::revoke(slot));
     }
-    if task.header.is_dead() || call.thread.header.is_dead() { Ok(Outcome::Gone) } else { DONE }
+    if task.header.is_dead() || call.thread.header.is_dead() {
+        Ok(Outcome::Gone)
+    } else {
+        DONE
+    }
 }
 
 fn cap_info(call: &Call, task: Ref<Task>) -> Result<Outcome, Error> {
     let object = |index: CapIndex| task.caps.get(index).ok().map(|capability| capability.object);
     let one = object(call.slot(1)?);
-    let value = if call.words() > 2 { one.is_some() && one == object(call.slot(2)?) } else { one.is_some() };
-    Ok(Outcome::Done { value: i64::from(value), words: 0 })
+    let value = if call.words() > 2 {
+        one.is_some() && one == object(call.slot(2)?)
+    } else {
+        one.is_some()
+    };
+    Ok(Outcome::Done {
+        value: i64::from(value),
+        words: 0,
+    })
 }
 
 fn attach(call: &Call, task: Ref<Task>) -> Result<Outcome, Error> {
@@ -103,7 +123,10 @@ fn attach(call: &Call, task: Ref<Task>) -> Result<Outcome, Error> {
     for (index, (start, _)) in done[..count].iter().enumerate() {
         call.utcb().set(index, *start);
     }
-    Ok(Outcome::Done { value: 0, words: count })
+    Ok(Outcome::Done {
+        value: 0,
+        words: count,
+    })
 }
 
 fn attach_one(call: &Call, task: Ref<Task>, at: usize) -> Result<(u64, u64), Error> {
@@ -116,8 +139,14 @@ fn attach_one(call: &Call, task: Ref<Task>, at: usize) -> Result<(u64, u64), Err
         Backing::Anonymous | Backing::Reserved => None,
         Backing::Shared | Backing::Private => Some((dataspace(call, &region)?, region.offset)),
     };
-    let start =
-        task.space.attach(region.start, region.size, region.access, region.backing, dataspace, region.search)?;
+    let start = task.space.attach(
+        region.start,
+        region.size,
+        region.access,
+        region.backing,
+        dataspace,
+        region.search,
+    )?;
     Ok((start, region.size))
 }
 

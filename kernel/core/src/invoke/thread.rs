@@ -66,7 +66,11 @@ fn stats(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {
 }
 
 fn user_address(address: u64) -> Result<u64, Error> {
-    if address < USER_END { Ok(address) } else { Err(Error::BadAddress) }
+    if address < USER_END {
+        Ok(address)
+    } else {
+        Err(Error::BadAddress)
+    }
 }
 
 fn ex_regs(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {
@@ -101,7 +105,12 @@ fn ex_regs(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {
     });
     if flags & thread::EX_REGS_TRIGGER != 0 && target.state.get(&domain) != State::New {
         target.with_context(&domain, Context::make_full);
-        let fault = Fault { reason: Reason::Triggered, vector: 0xff, error: 0, address: 0 };
+        let fault = Fault {
+            reason: Reason::Triggered,
+            vector: 0xff,
+            error: 0,
+            address: 0,
+        };
         target.set_resume(&domain, Resume::Raise(fault));
     }
     drop(domain);
@@ -129,7 +138,11 @@ fn set_bases(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {
             context.gs_base = gs;
         }
     };
-    if current { target.with_live_context(&domain, change) } else { target.with_context(&domain, change) }
+    if current {
+        target.with_live_context(&domain, change)
+    } else {
+        target.with_context(&domain, change)
+    }
     DONE
 }
 

@@ -21,7 +21,10 @@ use l4::{NEVER, Tag};
 fn may_run(domain: &Domain, cpu: &Cpu, thread: Ref<Thread>, partner: Ref<Thread>) -> bool {
     !cpu.due.load(Ordering::Relaxed)
         && thread.moving_to.get(domain).is_none()
-        && cpu.run_queue.highest(domain).is_none_or(|highest| highest <= partner.priority())
+        && cpu
+            .run_queue
+            .highest(domain)
+            .is_none_or(|highest| highest <= partner.priority())
 }
 
 /// Copies the words and makes `partner` the thread to switch to; the lock stays taken.
@@ -39,8 +42,17 @@ fn deliver(domain: Domain, cpu: &Cpu, from: Ref<Thread>, partner: Ref<Thread>, t
 
 /// A call through a gate. False, and nothing done, if it has to go the ordinary way.
 #[inline(always)]
-pub(crate) fn call(cpu: &'static Cpu, sender: Ref<Thread>, gate: Ref<Gate>, tag: Tag, label: u64, deadline: u64) -> bool {
-    let Some(receiver) = gate.binding.thread() else { return false };
+pub(crate) fn call(
+    cpu: &'static Cpu,
+    sender: Ref<Thread>,
+    gate: Ref<Gate>,
+    tag: Tag,
+    label: u64,
+    deadline: u64,
+) -> bool {
+    let Some(receiver) = gate.binding.thread() else {
+        return false;
+    };
     if tag.items() != 0 || !core::ptr::eq(receiver.home(), cpu) {
         return false;
     }
@@ -87,7 +99,9 @@ pub(crate) fn reply_and_wait(
     let holder = caller.reply_holder.get(&domain);
     let holds = match slot {
         None => holder == ReplyHolder::Implicit(thread),
-        Some(slot) => holder == ReplyHolder::Slot(slot.into()) && thread.owes.load(Ordering::Relaxed).is_null(),
+        Some(slot) => {
+            holder == ReplyHolder::Slot(slot.into()) && thread.owes.load(Ordering::Relaxed).is_null()
+        }
     };
     let ready = holds
         && core::ptr::eq(caller.home(), cpu)

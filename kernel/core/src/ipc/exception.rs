@@ -46,9 +46,17 @@ fn enter_own_handler(domain: &Domain, thread: Ref<Thread>) -> bool {
 }
 
 fn send_to_handler(thread: Ref<Thread>) -> bool {
-    let SlotState::Object(capability) = thread.handler.read() else { return false };
-    let Some(gate) = capability.object.downcast::<Gate>() else { return false };
-    let label = if capability.label == 0 { gate.label() } else { capability.label };
+    let SlotState::Object(capability) = thread.handler.read() else {
+        return false;
+    };
+    let Some(gate) = capability.object.downcast::<Gate>() else {
+        return false;
+    };
+    let label = if capability.label == 0 {
+        gate.label()
+    } else {
+        capability.label
+    };
     let sending = Sending {
         tag: Tag::new(EXCEPTION, ExceptionFrame::WORDS, 0),
         label: label | u64::from((capability.rights & (Rights::WRITE | Rights::STRONG)).bits()),

@@ -46,7 +46,10 @@ fn block(domain: &Domain, receiver: Ref<Thread>, filter: Filter, deadline: u64) 
         return true;
     }
     receiver.state.set(domain, State::Receiving(filter));
-    receiver.home().timeouts.arm(domain, Owner::Thread(receiver), deadline);
+    receiver
+        .home()
+        .timeouts
+        .arm(domain, Owner::Thread(receiver), deadline);
     false
 }
 
@@ -76,13 +79,13 @@ pub(crate) fn notify(domain: &Domain, irq: Ref<Irq>, thread: Ref<Thread>) {
     if irq.triggered.get(domain) {
         return;
     }
-    if let State::Receiving(filter) = thread.state.get(domain) {
-        if wants(filter, irq) {
-            thread.home().timeouts.disarm(domain, Owner::Thread(thread));
-            set_result(domain, thread, Tag::new(IRQ, 0, 0), irq.label());
-            schedule::wake(domain, thread);
-            return;
-        }
+    if let State::Receiving(filter) = thread.state.get(domain)
+        && wants(filter, irq)
+    {
+        thread.home().timeouts.disarm(domain, Owner::Thread(thread));
+        set_result(domain, thread, Tag::new(IRQ, 0, 0), irq.label());
+        schedule::wake(domain, thread);
+        return;
     }
     irq.triggered.set(domain, true);
     irq.next_pending.set(domain, None);

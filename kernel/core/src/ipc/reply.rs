@@ -27,7 +27,9 @@ fn consume(thread: Ref<Thread>, slot: Option<&Slot>) -> Option<(Domain, Ref<Thre
     match slot {
         Some(slot) => {
             let found = slot.read();
-            let SlotState::Reply(caller, _) = found else { return None };
+            let SlotState::Reply(caller, _) = found else {
+                return None;
+            };
             let domain = lock(caller);
             if slot.read() != found {
                 return None;
@@ -121,7 +123,9 @@ pub(super) fn revoke(domain: &Domain, caller: Ref<Thread>) {
         ReplyHolder::Implicit(holder) => {
             // The holder may just be about to use it: it then finds that the caller's `reply_holder` has changed.
             let null = core::ptr::null_mut();
-            let _ = holder.owes.compare_exchange(caller.as_ptr(), null, Ordering::AcqRel, Ordering::Relaxed);
+            let _ = holder
+                .owes
+                .compare_exchange(caller.as_ptr(), null, Ordering::AcqRel, Ordering::Relaxed);
         }
         ReplyHolder::Slot(slot) => Slot::clear_reply_at(slot),
     }

@@ -40,7 +40,13 @@ pub(crate) fn send(sender: Ref<Thread>, gate: Ref<Gate>, sending: Sending) -> Se
         if gate.binding.is_orphaned(&domain) {
             return Sent::Failed(IpcError::NotExistent);
         }
-        return enqueue(&domain, sender, &sending, &gate.senders, State::SendingUnbound(gate));
+        return enqueue(
+            &domain,
+            sender,
+            &sending,
+            &gate.senders,
+            State::SendingUnbound(gate),
+        );
     };
     match receiver.state.get(&domain) {
         State::Receiving(filter) if accepts(filter, sender) => {
@@ -58,7 +64,13 @@ pub(crate) fn send(sender: Ref<Thread>, gate: Ref<Gate>, sending: Sending) -> Se
             }
         }
         State::Dead => Sent::Failed(IpcError::NotExistent),
-        _ => enqueue(&domain, sender, &sending, &receiver.senders, State::Sending(receiver)),
+        _ => enqueue(
+            &domain,
+            sender,
+            &sending,
+            &receiver.senders,
+            State::Sending(receiver),
+        ),
     }
 }
 
@@ -92,7 +104,10 @@ pub(super) fn await_reply(domain: &Domain, sender: Ref<Thread>, receiver: Ref<Th
     transfer::give_reply_capability(domain, sender, receiver);
     sender.state.set(domain, State::Calling);
     if deadline != NEVER {
-        sender.home().timeouts.arm(domain, Owner::Thread(sender), deadline);
+        sender
+            .home()
+            .timeouts
+            .arm(domain, Owner::Thread(sender), deadline);
     }
 }
 
@@ -109,7 +124,10 @@ fn enqueue(
     sender.sending.set(domain, *sending);
     queue::insert_by_priority(domain, senders, sender);
     sender.state.set(domain, state);
-    sender.home().timeouts.arm(domain, Owner::Thread(sender), sending.deadline);
+    sender
+        .home()
+        .timeouts
+        .arm(domain, Owner::Thread(sender), sending.deadline);
     Sent::Blocked
 }
 

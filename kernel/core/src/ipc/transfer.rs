@@ -2,8 +2,8 @@
 
 use crate::capability::{self, Replace, SlotState};
 use crate::context::{Context, USER_END};
-use crate::cpu::{Cpu, Domain};
 use crate::counters::Event;
+use crate::cpu::{Cpu, Domain};
 use crate::object::Ref;
 use crate::thread::{Content, ReplyHolder, Sending, Thread};
 use core::sync::atomic::Ordering;
@@ -78,14 +78,23 @@ fn pass_item(
     slot: CapIndex,
 ) -> Result<bool, IpcError> {
     let from = sender.task();
-    let Some(source) = from.caps.slot(item.cap) else { return Ok(false) };
+    let Some(source) = from.caps.slot(item.cap) else {
+        return Ok(false);
+    };
     if !matches!(source.read(), SlotState::Object(_)) {
         return Ok(false);
     }
     let target = receiver.task();
     let payer = target.account().ok_or(IpcError::SendMapFailed)?;
     let place = (&target.caps, payer, slot);
-    match capability::copy(source, place, Replace::Capabilities, item.rights, None, item.grant) {
+    match capability::copy(
+        source,
+        place,
+        Replace::Capabilities,
+        item.rights,
+        None,
+        item.grant,
+    ) {
         Ok(()) => Ok(true),
         Err(Error::NotFound) => Ok(false),
         Err(_) => Err(IpcError::SendMapFailed),

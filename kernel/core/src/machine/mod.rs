@@ -1,7 +1,10 @@
 //! What the kernel needs of the machine: a handful of functions, found by the linker.
 //!
 //! The binary in `kernel/` defines them for x86-64; `fake` defines them for the tests on the host.
-#![expect(unsafe_code, reason = "functions that another crate defines are declared here")]
+#![expect(
+    unsafe_code,
+    reason = "functions that another crate defines are declared here"
+)]
 
 use crate::context::Context;
 use crate::memory::PhysAddr;

@@ -28,12 +28,19 @@ unsafe impl Object for Gate {
 
 impl Gate {
     /// Creates a gate, bound to `thread` if one is given.
-    pub fn create(account: Ref<Account>, label: u64, thread: Option<Ref<Thread>>) -> Result<Ref<Gate>, Error> {
+    pub fn create(
+        account: Ref<Account>,
+        label: u64,
+        thread: Option<Ref<Thread>>,
+    ) -> Result<Ref<Gate>, Error> {
         let gate = Account::create(account, |header| Gate {
             header,
             binding: Binding::new(),
             label: AtomicU64::new(label),
-            senders: Guarded::new(Queue { head: None, tail: None }),
+            senders: Guarded::new(Queue {
+                head: None,
+                tail: None,
+            }),
         })?;
         if let Some(thread) = thread {
             Gate::bind(gate, label, thread)?;

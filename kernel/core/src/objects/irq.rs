@@ -5,9 +5,9 @@ use super::Binding;
 use crate::account::Account;
 use crate::cpu::{Cpu, Domain};
 use crate::ipc;
-use crate::machine::{machine_mask_device, machine_unmask_device};
+use crate::machine::machine_mask_device;
 use crate::object::{Header, Kind, Object, Ref};
-use crate::sync::{Guarded, Rank, SpinLock};
+use crate::sync::Guarded;
 use crate::thread::{State, Thread, unique_number};
 use crate::timeout::{Owner, Timer};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
@@ -149,7 +149,9 @@ impl Irq {
 
 /// Moves the armed timers of a thread's notifications, and its own, to another CPU; both CPUs are locked.
 pub(crate) fn move_timers(domain: &Domain, thread: Ref<Thread>, from: &Cpu, to: &Cpu) {
-    Binding::for_each_irq(domain, thread, |irq| move_timer(domain, Owner::Irq(irq), &irq.timer, from, to));
+    Binding::for_each_irq(domain, thread, |irq| {
+        move_timer(domain, Owner::Irq(irq), &irq.timer, from, to)
+    });
     move_timer(domain, Owner::Thread(thread), &thread.timer, from, to);
 }
 
@@ -169,7 +171,8 @@ pub(super) fn defer_trigger(irq: Ref<Irq>) {
     let cpu = Cpu::this();
     let list = &cpu.deferred;
     cpu.due.store(true, Ordering::Relaxed);
-    irq.next_deferred.store(list.load(Ordering::Relaxed), Ordering::Relaxed);
+    irq.next_deferred
+        .store(list.load(Ordering::Relaxed), Ordering::Relaxed);
     list.store(irq.as_ptr(), Ordering::Relaxed);
 }
 
@@ -215,11 +218,17 @@ pub fn interrupt(line: u32) {
 
 /// The interrupt lines.
 pub mod lines {
-    use super::*;
+    use super::{Irq, Line};
+    use crate::machine::{machine_mask_device, machine_unmask_device};
+    use crate::object::Ref;
+    use crate::sync::{Rank, SpinLock};
+    use core::sync::atomic::Ordering;
+    use l4::Error;
 
     /// Lines of the interrupt controller.
     pub const COUNT: u32 = 24;
-    static LINES: SpinLock<[Line; COUNT as usize]> = SpinLock::new(Rank::Lines, [Line { irq: None }; COUNT as usize]);
+    static LINES: SpinLock<[Line; COUNT as usize]> =
+        SpinLock::new(Rank::Lines, [Line { irq: None }; COUNT as usize]);
 
     /// Binds a notification to a line, which stays masked.
     ///
@@ -259,7 +268,11 @@ pub mod lines {
         if line >= COUNT {
             return Err(Error::Range);
         }
-        if masked { machine_mask_device(line) } else { machine_unmask_device(line, line >= 16) }
+        if masked {
+            machine_mask_device(line)
+        } else {
+            machine_unmask_device(line, line >= 16)
+        }
         Ok(())
     }
 

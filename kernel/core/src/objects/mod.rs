@@ -11,8 +11,8 @@ mod thread_end;
 
 pub use binding::Binding;
 pub use gate::Gate;
-pub use irq::{Irq, Line, interrupt, lines, run_deferred};
 pub(crate) use irq::move_timers;
+pub use irq::{Irq, Line, interrupt, lines, run_deferred};
 pub use machine::{Debug, Icu, Platform, Vcon};
 pub use scheduler::Scheduler;
 pub use task::Task;
@@ -26,12 +26,22 @@ use core::sync::atomic::Ordering;
 /// Takes a dead object apart for a while. True when it is done.
 pub(crate) fn destroy_step(object: Ref<Header>, budget: &mut u32) -> bool {
     match object.kind() {
-        Kind::Factory => object.downcast::<Account>().is_none_or(|account| account.destroy_step(budget)),
-        Kind::Task => object.downcast::<Task>().is_none_or(|task| task.destroy_step(budget)),
-        Kind::Thread => object.downcast::<Thread>().is_none_or(|thread| thread_end::destroy_step(thread, budget)),
-        Kind::Gate => object.downcast::<Gate>().is_none_or(|gate| gate::destroy_step(gate, budget)),
+        Kind::Factory => object
+            .downcast::<Account>()
+            .is_none_or(|account| account.destroy_step(budget)),
+        Kind::Task => object
+            .downcast::<Task>()
+            .is_none_or(|task| task.destroy_step(budget)),
+        Kind::Thread => object
+            .downcast::<Thread>()
+            .is_none_or(|thread| thread_end::destroy_step(thread, budget)),
+        Kind::Gate => object
+            .downcast::<Gate>()
+            .is_none_or(|gate| gate::destroy_step(gate, budget)),
         Kind::Irq => object.downcast::<Irq>().is_none_or(irq::destroy_step),
-        Kind::Dataspace => object.downcast::<Dataspace>().is_none_or(|dataspace| dataspace.destroy_step(budget)),
+        Kind::Dataspace => object
+            .downcast::<Dataspace>()
+            .is_none_or(|dataspace| dataspace.destroy_step(budget)),
         Kind::Scheduler | Kind::Icu | Kind::Vcon | Kind::Debug | Kind::Platform => true,
     }
 }
@@ -60,12 +70,11 @@ pub(crate) fn notify_watcher(object: Ref<Header>) {
 
 /// Acts on the fact that only one capability of an object is left: a gate has no clients any more.
 pub(crate) fn notify_lonely(object: Ref<Header>) {
-    if object.kind() == Kind::Gate {
-        if let Some(irq) = Ref::load(&object.watcher) {
-            if irq.acquire() {
-                irq::defer_trigger(irq);
-            }
-        }
+    if object.kind() == Kind::Gate
+        && let Some(irq) = Ref::load(&object.watcher)
+        && irq.acquire()
+    {
+        irq::defer_trigger(irq);
     }
 }
 

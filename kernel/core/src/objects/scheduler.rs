@@ -21,7 +21,11 @@ unsafe impl Object for Scheduler {
 impl Scheduler {
     /// The first scheduler.
     pub(crate) const fn new(header: Header, cpus: u64, max_priority: u8) -> Scheduler {
-        Scheduler { header, cpus, max_priority }
+        Scheduler {
+            header,
+            cpus,
+            max_priority,
+        }
     }
 
     /// Bit n: CPU n may be used.
@@ -38,11 +42,20 @@ impl Scheduler {
     ///
     /// # Errors
     /// [`Error::Invalid`] if no CPU or no priority is left, and those of object creation.
-    pub fn derive(&self, account: Ref<Account>, cpus: u64, max_priority: u8) -> Result<Ref<Scheduler>, Error> {
+    pub fn derive(
+        &self,
+        account: Ref<Account>,
+        cpus: u64,
+        max_priority: u8,
+    ) -> Result<Ref<Scheduler>, Error> {
         let (cpus, max_priority) = (self.cpus & cpus, self.max_priority.min(max_priority));
         if cpus == 0 || max_priority == 0 {
             return Err(Error::Invalid);
         }
-        Account::create(account, |header| Scheduler { header, cpus, max_priority })
+        Account::create(account, |header| Scheduler {
+            header,
+            cpus,
+            max_priority,
+        })
     }
 }

@@ -81,7 +81,8 @@ impl Task {
             None => return,
         }
         if let Some(next) = Ref::load(&thread.sibling) {
-            next.elder.store(thread.elder.load(Ordering::Relaxed), Ordering::Relaxed);
+            next.elder
+                .store(thread.elder.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         thread.sibling.store(core::ptr::null_mut(), Ordering::Relaxed);
         thread.elder.store(core::ptr::null_mut(), Ordering::Relaxed);

@@ -1,9 +1,10 @@
 //! A CPU without a thread to run: it works on dying objects, zeroes frames ahead, and halts.
 
-use crate::cpu::{Cpu, Domain};
 use crate::counters::Event;
+use crate::cpu::{Cpu, Domain};
 use crate::machine::{
-    machine_allow_interrupts, machine_now, machine_take_device, machine_take_interrupts, machine_wait_for_interrupt,
+    machine_allow_interrupts, machine_now, machine_take_device, machine_take_interrupts,
+    machine_wait_for_interrupt,
 };
 use crate::memory::frame;
 use crate::{epoch, objects, reaper, schedule};
@@ -43,7 +44,8 @@ fn halt(cpu: &'static Cpu) {
     if epoch::is_waiting() {
         epoch::hurry();
         let domain = Domain::lock(cpu);
-        cpu.timeouts.program_at(&domain, machine_now() + EPOCH_INTERVAL_NS);
+        cpu.timeouts
+            .program_at(&domain, machine_now() + EPOCH_INTERVAL_NS);
     }
     cpu.epoch.set_halted(true);
     machine_wait_for_interrupt();

@@ -6,4 +6,6 @@ mod switch;
 
 pub(crate) use idle::poked;
 pub(crate) use run_queue::RunQueue;
-pub(crate) use switch::{begin, expect_work, place, remove, run_next, switch_directly, tick, wake, yield_slice};
+pub(crate) use switch::{
+    begin, expect_work, place, remove, run_next, switch_directly, tick, wake, yield_slice,
+};

@@ -20,7 +20,12 @@ pub(crate) struct RunQueue {
 impl RunQueue {
     pub(crate) const fn new() -> RunQueue {
         RunQueue {
-            queues: [const { Guarded::new(Queue { head: None, tail: None }) }; PRIORITIES],
+            queues: [const {
+                Guarded::new(Queue {
+                    head: None,
+                    tail: None,
+                })
+            }; PRIORITIES],
             filled: [const { Guarded::new(0) }; PRIORITIES / 64],
             summary: Guarded::new(0),
         }
@@ -29,7 +34,8 @@ impl RunQueue {
     fn mark(&self, domain: &Domain, priority: u8) {
         let word = &self.filled[usize::from(priority) / 64];
         word.set(domain, word.get(domain) | 1 << (priority % 64));
-        self.summary.set(domain, self.summary.get(domain) | 1 << (priority / 64));
+        self.summary
+            .set(domain, self.summary.get(domain) | 1 << (priority / 64));
     }
 
     /// Puts a thread behind those of its priority.
@@ -56,7 +62,8 @@ impl RunQueue {
             let bits = word.get(domain) & !(1 << (priority % 64));
             word.set(domain, bits);
             if bits == 0 {
-                self.summary.set(domain, self.summary.get(domain) & !(1 << (priority / 64)));
+                self.summary
+                    .set(domain, self.summary.get(domain) & !(1 << (priority / 64)));
             }
         }
     }

@@ -2,8 +2,8 @@
 #![expect(unsafe_code, reason = "switching registers")]
 
 use super::idle;
-use crate::cpu::{self, Cpu, Domain};
 use crate::counters::Event;
+use crate::cpu::{self, Cpu, Domain};
 use crate::machine::{machine_activate, machine_now, machine_poke, machine_switch, machine_ticks};
 use crate::object::Ref;
 use crate::thread::{State, Thread};
@@ -43,7 +43,10 @@ fn preempt(home: &Cpu, priority: u8) {
 
 fn enqueue(domain: &Domain, home: &Cpu, thread: Ref<Thread>) {
     home.run_queue.push_back(domain, thread);
-    if home.current().is_some_and(|current| current.priority() == thread.priority()) {
+    if home
+        .current()
+        .is_some_and(|current| current.priority() == thread.priority())
+    {
         limit_slice(domain, home);
     }
 }
@@ -52,7 +55,8 @@ fn enqueue(domain: &Domain, home: &Cpu, thread: Ref<Thread>) {
 fn limit_slice(domain: &Domain, home: &Cpu) {
     if let Some(current) = home.current() {
         // What it ran alone before does not count.
-        home.timeouts.set_slice_end(domain, machine_now().saturating_add(current.slice.get(domain)));
+        home.timeouts
+            .set_slice_end(domain, machine_now().saturating_add(current.slice.get(domain)));
     }
 }
 
@@ -86,7 +90,8 @@ pub(crate) fn run_next(cpu: &'static Cpu) {
     cpu.due.store(false, Ordering::Relaxed);
     let domain = Domain::lock(cpu);
     if cpu.reaper.has_work() && !cpu.reaper_timer.swap(true, Ordering::Relaxed) {
-        cpu.timeouts.program_at(&domain, machine_now() + REAPER_INTERVAL_NS);
+        cpu.timeouts
+            .program_at(&domain, machine_now() + REAPER_INTERVAL_NS);
     }
     let current = cpu.current();
     let moving = current.and_then(|current| Some((current, current.moving_to.get(&domain)?)));
@@ -133,7 +138,14 @@ fn choose(domain: &Domain, cpu: &'static Cpu, stays: Option<Ref<Thread>>) -> Opt
         }
     }
     match handoff {
-        Some(thread) if cpu.run_queue.highest(domain).is_none_or(|best| best <= thread.priority()) => Some(thread),
+        Some(thread)
+            if cpu
+                .run_queue
+                .highest(domain)
+                .is_none_or(|best| best <= thread.priority()) =>
+        {
+            Some(thread)
+        }
         Some(thread) => {
             cpu.run_queue.push_back(domain, thread);
             cpu.run_queue.pop(domain)
@@ -144,7 +156,11 @@ fn choose(domain: &Domain, cpu: &'static Cpu, stays: Option<Ref<Thread>>) -> Opt
 
 /// The time, if a slice is being measured at all.
 fn machine_now_if(domain: &Domain, cpu: &'static Cpu) -> u64 {
-    if cpu.timeouts.slice_is_over(domain, NEVER - 1) { machine_now() } else { 0 }
+    if cpu.timeouts.slice_is_over(domain, NEVER - 1) {
+        machine_now()
+    } else {
+        0
+    }
 }
 
 #[inline(always)]
@@ -166,7 +182,11 @@ fn switch(domain: &Domain, cpu: &'static Cpu, from: Option<Ref<Thread>>, to: Ref
         cpu.counters.count(Event::SpaceSwitch);
     }
     let waited_for = cpu.run_queue.has(domain, to.priority());
-    let end = if waited_for { machine_now().saturating_add(to.slice.get(domain)) } else { NEVER };
+    let end = if waited_for {
+        machine_now().saturating_add(to.slice.get(domain))
+    } else {
+        NEVER
+    };
     cpu.timeouts.set_slice_end(domain, end);
 }
 
@@ -187,7 +207,10 @@ fn account_time(from: Option<Ref<Thread>>, to: Option<Ref<Thread>>) {
     let now = machine_ticks();
     if let Some(from) = from {
         let used = now.wrapping_sub(from.running_since.load(Ordering::Relaxed));
-        from.cpu_time.store(from.cpu_time.load(Ordering::Relaxed).wrapping_add(used), Ordering::Relaxed);
+        from.cpu_time.store(
+            from.cpu_time.load(Ordering::Relaxed).wrapping_add(used),
+            Ordering::Relaxed,
+        );
     }
     if let Some(to) = to {
         to.running_since.store(now, Ordering::Relaxed);
