@@ -19,4 +19,4 @@ mod testing;
 
 pub use options::{Options, USAGE};
 pub use script::run;
-pub use system::{Account, Ended, Event, Fault, Grant, Launch, LogRequest, System, TaskNumber};
+pub use system::{Account, Ended, Event, Fault, Grant, Launch, LogRequest, ProgramLog, System, TaskNumber};

@@ -38,6 +38,15 @@ pub struct LogRequest {
     pub colour: Colour,
 }
 
+/// The log of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProgramLog {
+    /// One of its own, which goes with it.
+    New(LogRequest),
+    /// One that the script chose.
+    Given(CapIndex),
+}
+
 /// A program to be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Launch {
@@ -50,7 +59,7 @@ pub struct Launch {
     /// Its capabilities beside those that every program has.
     pub grants: Vec<Grant>,
     /// Its log.
-    pub log: CapIndex,
+    pub log: ProgramLog,
     /// Who pays for it.
     pub account: Account,
     /// The scheduler that places its thread; the program gets it only if it is among the grants.

@@ -125,6 +125,10 @@ impl UserData for Cap {
             _ => Err(error(lua, "only a channel has a server's side")),
         });
         methods.add_method("create", create);
+        methods.add_method("available", |lua, cap, ()| match cap.kind {
+            Kind::Factory => cap.engine.with_system(lua, |system| system.available(cap.index)),
+            _ => Err(error(lua, "only a factory has memory to give")),
+        });
         methods.add_method("query", |lua, cap, name: String| {
             if cap.kind != Kind::Namespace {
                 return Err(error(lua, "only a namespace can be asked for names"));
@@ -185,17 +189,22 @@ fn size_argument(lua: &Lua, arguments: &[Value]) -> mlua::Result<u64> {
 }
 
 /// Makes a log with a tag and a colour's name.
-pub(super) fn create_log(lua: &Lua, engine: &Engine, tag: &str, colour: Option<&str>) -> mlua::Result<Cap> {
+fn create_log(lua: &Lua, engine: &Engine, tag: &str, colour: Option<&str>) -> mlua::Result<Cap> {
+    let request = log_request(lua, tag, colour)?;
+    let index = engine.with_system(lua, |system| system.create_log(&request))?;
+    Ok(Cap::new(engine.clone(), index, Kind::Log))
+}
+
+/// A log with a tag and a colour's name.
+pub(super) fn log_request(lua: &Lua, tag: &str, colour: Option<&str>) -> mlua::Result<LogRequest> {
     let colour = match colour {
         None => Colour::default(),
         Some(name) => Colour::parse(name).ok_or_else(|| error(lua, &format!("'{name}' is no colour")))?,
     };
-    let request = LogRequest {
+    Ok(LogRequest {
         tag: tag.to_owned(),
         colour,
-    };
-    let index = engine.with_system(lua, |system| system.create_log(&request))?;
-    Ok(Cap::new(engine.clone(), index, Kind::Log))
+    })
 }
 
 #[cfg(test)]
@@ -209,6 +218,7 @@ mod tests {
             local d = f:create(L4.Proto.Dataspace, 8192)\n\
             local l = L4.Env.factory:create(L4.Proto.Log, 'tag', 'red')\n\
             local c = L4.Env.factory:create(L4.Proto.Ipc_gate)\n\
+            assert(f:available() == 1 << 30)\n\
             assert(tostring(c:svr()):match('SERVER'))";
         let (code, seen) = run_script(script, FakeSystem::new());
         assert_eq!(code, 0, "{:?}", seen.borrow().said);
@@ -227,6 +237,7 @@ mod tests {
     fn misuse_is_explained() {
         for (script, reason) in [
             ("L4.Env.rom:svr()", "only a channel has a server's side"),
+            ("L4.Env.log:available()", "only a factory has memory to give"),
             ("L4.Env.log:query('x')", "only a namespace can be asked for names"),
             ("L4.Env.rom:query('absent')", "no such name"),
             (

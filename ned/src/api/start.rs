@@ -1,14 +1,15 @@
 //! The table that says how a program is started.
 
+use interfaces::log::TAG_MAX;
 use l4::CapIndex;
 use mlua::{Lua, Table, Value};
 
-use super::cap::create_log;
+use super::cap::log_request;
 use super::scheduler::DEFAULT_PRIORITY;
 use super::task::TaskHandle;
 use super::{Cap, Kind, values};
 use crate::engine::{Engine, error};
-use crate::system::{Account, Grant, Launch};
+use crate::system::{Account, Grant, Launch, ProgramLog};
 
 /// What the table may say. The last three are L4Re's and change nothing here: there is one loader and one way of
 /// mapping.
@@ -72,7 +73,7 @@ pub(super) fn start(
     let scheduler: Option<Cap> = options.get("scheduler")?;
     let launch = Launch {
         variables: variables_of(lua, variables)?,
-        log: log(lua, engine, options, &name)?,
+        log: log(lua, options, &name)?,
         account: account(lua, engine, options)?,
         cpu: number(lua, options, "cpu", 0..64)?,
         priority: priority(lua, options, scheduler.as_ref())?,
@@ -150,21 +151,23 @@ fn own(lua: &Lua, engine: &Engine, wanted: &str) -> mlua::Result<CapIndex> {
 }
 
 /// `log = {tag, colour}`, a tag, or a capability; without it the program's name is the tag.
-fn log(lua: &Lua, engine: &Engine, options: &Table, name: &str) -> mlua::Result<CapIndex> {
-    let cap = match options.get("log")? {
-        Value::Nil => create_log(lua, engine, name, None)?,
+fn log(lua: &Lua, options: &Table, name: &str) -> mlua::Result<ProgramLog> {
+    let new = |tag: &str, colour: Option<&str>| log_request(lua, tag, colour).map(ProgramLog::New);
+    let misuse = || error(lua, "log is {tag, colour}, a tag, or a log's capability");
+    match options.get("log")? {
+        // Only a tag that the script gives can be too long.
+        Value::Nil => new(&name[..name.floor_char_boundary(TAG_MAX)], None),
         Value::Table(log) => {
             let (tag, colour): (String, Option<String>) = (log.get(1)?, log.get(2)?);
-            create_log(lua, engine, &tag, colour.as_deref())?
+            new(&tag, colour.as_deref())
         }
         Value::UserData(data) => {
-            let cap = data.borrow::<Cap>().map(|cap| cap.clone());
-            cap.map_err(|_| error(lua, "log is {tag, colour}, a tag, or a log's capability"))?
+            let cap = data.borrow::<Cap>().map_err(|_| misuse())?;
+            Ok(ProgramLog::Given(cap.index))
         }
-        Value::String(tag) => create_log(lua, engine, &tag.to_string_lossy(), None)?,
-        _ => return Err(error(lua, "log is {tag, colour}, a tag, or a log's capability")),
-    };
-    Ok(cap.index)
+        Value::String(tag) => new(&tag.to_string_lossy(), None),
+        _ => Err(misuse()),
+    }
 }
 
 fn account(lua: &Lua, engine: &Engine, options: &Table) -> mlua::Result<Account> {
@@ -259,15 +262,13 @@ mod tests {
         assert_eq!(server.grants[1].rights, Rights::READ);
         assert_eq!(bare.grants, []);
         assert_eq!((bare.priority, bare.cpu), (DEFAULT_PRIORITY, None));
-        assert!(
-            seen.made.contains(&"log srv Colour(4)".to_owned()),
-            "{:?}",
-            seen.made
-        );
-        assert!(
-            seen.made.contains(&"log app Colour(0)".to_owned()),
-            "{:?}",
-            seen.made
+        let log = |launch: &Launch| match &launch.log {
+            ProgramLog::New(log) => format!("{} {:?}", log.tag, log.colour),
+            ProgramLog::Given(cap) => format!("{cap:?}"),
+        };
+        assert_eq!(
+            (log(server).as_str(), log(bare).as_str()),
+            ("srv Colour(4)", "app Colour(0)")
         );
     }
 

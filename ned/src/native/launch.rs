@@ -24,6 +24,8 @@ pub(super) struct Running {
     account: Option<OwnedCap>,
     task: OwnedCap,
     thread: OwnedCap,
+    /// The log that was made for it.
+    _log: Option<OwnedCap>,
 }
 
 impl Running {
@@ -56,6 +58,7 @@ pub(super) fn launch(
     program: (CapIndex, u64),
     runner: Option<&Program>,
     gate: CapIndex,
+    (log, own_log): (CapIndex, Option<OwnedCap>),
 ) -> Result<Running, String> {
     let program = prepare(program)?;
     let runner = match (program.image().is_native, runner) {
@@ -81,7 +84,8 @@ pub(super) fn launch(
         task: task.index(),
         thread: thread.index(),
     };
-    let result = start(&plan, number, launch, account, gate, launched);
+    let givers = Givers { account, log, gate };
+    let result = start(&plan, number, launch, &givers, launched);
     if let Err(reason) = result {
         if let Some(own) = own {
             // The reason to report is the first one.
@@ -93,6 +97,7 @@ pub(super) fn launch(
         account: own,
         task: task.filled(),
         thread: thread.filled(),
+        _log: own_log,
     })
 }
 
@@ -101,18 +106,24 @@ pub(super) fn prepare((dataspace, size): (CapIndex, u64)) -> Result<Program, Str
     Program::prepare(Dataspace(dataspace), Some(size)).map_err(|error| error.to_string())
 }
 
+/// What a task has from `ned` itself.
+struct Givers {
+    account: CapIndex,
+    log: CapIndex,
+    gate: CapIndex,
+}
+
 fn start(
     plan: &Plan,
     number: TaskNumber,
     launch: &Launch,
-    account: CapIndex,
-    gate: CapIndex,
+    &Givers { account, log, gate }: &Givers,
     launched: Launched,
 ) -> Result<(), String> {
     let is_usual = |grant: &&Grant| usual_place(&grant.name).is_some();
     let mut capabilities = vec![
         MapEntry::copy(account, CapIndex::FACTORY, Rights::CLIENT),
-        MapEntry::copy(launch.log, CapIndex::LOG, Rights::CLIENT),
+        MapEntry::copy(log, CapIndex::LOG, Rights::CLIENT),
         MapEntry::copy(CapIndex::INFO_PAGE, CapIndex::INFO_PAGE, Rights::READ),
         MapEntry {
             from: gate,

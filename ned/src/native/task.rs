@@ -10,7 +10,7 @@ use l4::{CapIndex, Error};
 use l4re::server::{self, Server};
 use l4re::{Channel, OwnedCap, Slot, env};
 use loader::Program;
-use ned::{Event, Launch, LogRequest, System, TaskNumber};
+use ned::{Event, Launch, LogRequest, ProgramLog, System, TaskNumber};
 
 use super::launch::{Running, launch, mint, prepare};
 use super::service::{Duties, Role};
@@ -155,7 +155,14 @@ impl System for OwnTask {
         // The regions of the task keep what they show.
         let _file = OwnedCap::adopt(file.0);
         self.prepare_runner()?;
-        let running = launch(number, wanted, file, self.runner.as_ref(), self.gate.index())?;
+        let log = match &wanted.log {
+            ProgramLog::Given(cap) => (*cap, None),
+            ProgramLog::New(request) => {
+                let cap = self.create_log(request)?;
+                (cap, Some(OwnedCap::adopt(cap)))
+            }
+        };
+        let running = launch(number, wanted, file, self.runner.as_ref(), self.gate.index(), log)?;
         self.running.insert(number, running);
         Ok(())
     }
