@@ -106,6 +106,19 @@ fn the_guides_name_all_files() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// The system test `outside-function` runs what the guide shows, not something similar.
+#[test]
+fn the_function_that_is_run_is_the_guides() -> Result<(), Box<dyn Error>> {
+    let folder = project().join("tests/outside/shout");
+    for (name, content) in files(&read_guide("writing-functions.md")?) {
+        if name != "my.list" {
+            let content = content.replace("../aerie", "../../..");
+            assert_eq!(content, fs::read_to_string(folder.join(name))?, "{name}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn a_function_elsewhere_builds_with_plain_cargo() -> Result<(), Box<dyn Error>> {
     check_program(&build("writing-functions.md", "shout")?);
