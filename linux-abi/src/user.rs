@@ -24,9 +24,12 @@ pub(crate) fn read_words<const N: usize>(system: &mut impl System, address: u64)
 }
 
 /// Writes words.
-pub(crate) fn write_words(system: &mut impl System, address: u64, words: &[u64]) -> Result<(), Errno> {
-    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-    system.write(address, &bytes)
+pub(crate) fn write_words<const N: usize>(
+    system: &mut impl System,
+    address: u64,
+    words: &[u64; N],
+) -> Result<(), Errno> {
+    system.write(address, words.map(u64::to_le_bytes).as_flattened())
 }
 
 /// Reads a 32-bit word.
