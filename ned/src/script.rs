@@ -27,6 +27,8 @@ pub fn run(options: &Options, system: Box<dyn System>) -> i64 {
 
 fn run_all(engine: &Engine, options: &Options) -> mlua::Result<()> {
     let lua = Lua::new();
+    // What scripts write and what `ned` says shall stand in the order in which it was said.
+    lua.load("io.stdout:setvbuf('line')").exec()?;
     api::install(&lua, engine, &options.arguments)?;
     for path in &options.scripts {
         engine.state().system.say(&format!("loading file: '{path}'"));

@@ -11,9 +11,8 @@ use super::{Cap, Kind, values};
 use crate::engine::{Engine, error};
 use crate::system::{Account, Grant, Launch, ProgramLog};
 
-/// What the table may say. The last three are L4Re's and change nothing here: there is one loader and one way of
-/// mapping.
-const KEYS: [&str; 12] = [
+/// What the table may say.
+const KEYS: [&str; 9] = [
     "caps",
     "log",
     "scheduler",
@@ -23,10 +22,10 @@ const KEYS: [&str; 12] = [
     "priority",
     "stack",
     "name",
-    "l4re_dbg",
-    "ldr_flags",
-    "ns",
 ];
+
+/// Keys of L4Re's that change nothing here: there is one loader, and one way of mapping.
+const IGNORED_KEYS: [&str; 3] = ["l4re_dbg", "ldr_flags", "ns"];
 
 /// Memory limit of a program whose script sets none, at most half of what is left.
 const DEFAULT_LIMIT: u64 = 64 << 20;
@@ -40,8 +39,8 @@ pub(super) fn check_keys(lua: &Lua, options: &Table) -> mlua::Result<()> {
     for pair in options.pairs::<Value, Value>() {
         let (key, _) = pair?;
         let name = values::text(&key).unwrap_or_default();
-        if !KEYS.contains(&name.as_str()) {
-            let known = KEYS[..9].join(", ");
+        if !KEYS.iter().chain(&IGNORED_KEYS).any(|known| *known == name) {
+            let known = KEYS.join(", ");
             return Err(error(
                 lua,
                 &format!("unknown key '{name}' in the table of a program; known are {known}"),
