@@ -20,6 +20,17 @@ const UNITS_PER_PAGE: u32 = 63;
 /// Pages with room that an allocation looks at before it takes a new one.
 const PAGES_TO_TRY: usize = 4;
 
+/// How far the end of an object got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// All is done.
+    Done,
+    /// There is more to do.
+    Unfinished,
+    /// Nothing can be done until something else happens, which hands the object to the reaper again.
+    Parked,
+}
+
 /// A quota account.
 #[repr(C, align(64))]
 pub struct Account {
@@ -44,6 +55,8 @@ struct Inner {
     /// While the account ends: the next object to end.
     cursor: *mut Header,
     ending: bool,
+    /// The end waits for the last object to be freed, which hands the account to the reaper again.
+    parked: bool,
 }
 
 // SAFETY: The pointers are into memory that the account owns; the lock around `Inner` orders all access.
@@ -95,6 +108,7 @@ impl Account {
                     objects: core::ptr::null_mut(),
                     cursor: core::ptr::null_mut(),
                     ending: false,
+                    parked: false,
                 },
             ),
         }
@@ -256,11 +270,12 @@ impl Account {
         Ok(object)
     }
 
-    /// Frees an object whose last reference is gone and that no CPU can still see.
+    /// Frees an object whose last reference is gone and that no CPU can still see. True if the account's own end waited
+    /// for that.
     ///
     /// # Safety
     /// Exactly that.
-    pub(crate) unsafe fn free(&self, object: Ref<Header>) {
+    pub(crate) unsafe fn free(&self, object: Ref<Header>) -> bool {
         let (kind, units) = (object.kind(), object.units());
         let mut inner = self.inner.lock();
         inner.delist(object);
@@ -269,38 +284,35 @@ impl Account {
             unsafe { self.free_in(&mut inner, address, u32::from(units)) };
         }
         counters::object_freed(kind);
+        inner.objects.is_null() && core::mem::take(&mut inner.parked)
     }
 
-    /// Ends the account's objects, as many as the budget allows. True when none is left; those whose end has
-    /// begun are still there until their memory is free.
-    pub(crate) fn destroy_step(&self, budget: &mut u32) -> bool {
-        if self.begin_end() {
-            return true;
-        }
-        while *budget > 0 {
-            let Some(object) = self.take_next() else { break };
+    /// Ends the account's objects, as many as the budget allows.
+    pub(crate) fn destroy_step(&self, budget: &mut u32) -> Progress {
+        loop {
+            let next = {
+                let mut inner = self.inner.lock();
+                if !inner.ending {
+                    inner.ending = true;
+                    inner.cursor = inner.objects;
+                }
+                if inner.objects.is_null() {
+                    return Progress::Done;
+                }
+                if inner.cursor.is_null() {
+                    inner.parked = true;
+                    return Progress::Parked;
+                }
+                if *budget == 0 {
+                    return Progress::Unfinished;
+                }
+                inner.take_next()
+            };
             *budget -= 1;
-            crate::objects::delete(object);
+            if let Some(object) = next {
+                crate::objects::delete(object);
+            }
         }
-        false
-    }
-
-    /// Sets the cursor when the end begins. True if there are no objects.
-    fn begin_end(&self) -> bool {
-        let mut inner = self.inner.lock();
-        if !inner.ending {
-            inner.ending = true;
-            inner.cursor = inner.objects;
-        }
-        inner.objects.is_null()
-    }
-
-    fn take_next(&self) -> Option<Ref<Header>> {
-        let mut inner = self.inner.lock();
-        // SAFETY: Objects leave the list, and the cursor moves on, before they are freed.
-        let object = NonNull::new(inner.cursor).map(|object| unsafe { Ref::from_raw(object) })?;
-        inner.cursor = object.next.load(Ordering::Relaxed);
-        Some(object)
     }
 
     /// Gives the limit back to the parent; the account is empty.
@@ -341,6 +353,14 @@ impl Inner {
         }
     }
 
+    /// The object at the cursor, which moves on.
+    fn take_next(&mut self) -> Option<Ref<Header>> {
+        // SAFETY: Objects leave the list, and the cursor moves on, before they are freed.
+        let object = NonNull::new(self.cursor).map(|object| unsafe { Ref::from_raw(object) })?;
+        self.cursor = object.next.load(Ordering::Relaxed);
+        Some(object)
+    }
+
     fn enlist(&mut self, object: Ref<Header>) {
         object.previous.store(core::ptr::null_mut(), Ordering::Relaxed);
         object.next.store(self.objects, Ordering::Relaxed);
@@ -363,6 +383,17 @@ impl Inner {
             next.previous
                 .store(object.previous.load(Ordering::Relaxed), Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+impl Account {
+    /// All objects that the account pays for.
+    pub(crate) fn objects(&self) -> std::vec::Vec<Ref<Header>> {
+        let inner = self.inner.lock();
+        // SAFETY: Objects are in the list as long as their memory is theirs.
+        let first = NonNull::new(inner.objects).map(|first| unsafe { Ref::from_raw(first) });
+        core::iter::successors(first, |object| Ref::load(&object.next)).collect()
     }
 }
 

@@ -216,6 +216,10 @@ fn attend(cpu: &'static Cpu, thread: Ref<Thread>) {
             ipc::raise(thread, fault);
             thread.state.get(&Domain::lock(cpu)) == State::Ready
         }
+        Resume::Stop => {
+            ipc::stop(thread);
+            false
+        }
         Resume::End(fault) => {
             ipc::end_unhandled(thread, &fault);
             false

@@ -1,6 +1,7 @@
 //! The end of objects, in pieces: each CPU has a list of dying objects and works on it when it is idle, when a timer
 //! says so, and before it creates new ones.
 
+use crate::account::Progress;
 use crate::cpu::Cpu;
 use crate::object::{Header, Ref};
 use crate::{capability, counters, epoch, objects};
@@ -78,12 +79,16 @@ pub(crate) fn work(mut budget: u32) -> bool {
     while budget > 0 {
         let Some(object) = cpu.reaper.pop() else { break };
         budget -= 1;
-        if objects::destroy_step(object, &mut budget) && capability::clear_all(object, &mut budget) {
-            objects::notify_watcher(object);
-            object.abandon();
-            object.release();
-            stuck = 0;
-            continue;
+        match objects::destroy_step(object, &mut budget) {
+            Progress::Parked => continue,
+            Progress::Done if capability::clear_all(object, &mut budget) => {
+                objects::notify_watcher(object);
+                object.abandon();
+                object.release();
+                stuck = 0;
+                continue;
+            }
+            Progress::Done | Progress::Unfinished => {}
         }
         cpu.reaper.push(object);
         // An object may wait for others in the list, or for another CPU: try each at most once more.

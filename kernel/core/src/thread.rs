@@ -55,6 +55,8 @@ pub struct Sending {
     pub tag: Tag,
     /// What the receiver sees of the gate, rights included.
     pub label: u64,
+    /// The capability has no label of its own: the gate's counts, at the time of delivery.
+    pub of_gate: bool,
     /// The gate's capability has the strong right: strong capabilities may pass.
     pub strong: bool,
     /// Until when the sender waits for the receiver to take it.
@@ -98,6 +100,8 @@ pub enum Resume {
     Raise(Fault),
     /// Its own end: nobody handles its fault.
     End(Fault),
+    /// Its own end, as its handler wants it.
+    Stop,
 }
 
 /// Where the reply capability for a calling thread is.
@@ -174,6 +178,8 @@ pub struct Thread {
     pub(crate) fault: Guarded<Fault, Domain>,
     /// Entry and stack for faults handled by the thread itself.
     pub(crate) fault_entry: Guarded<(u64, u64), Domain>,
+    /// Somebody changes the thread's registers: it must not run meanwhile.
+    pub(crate) frozen: Guarded<bool, Domain>,
     /// CPU that the thread is to move to as soon as it does not run.
     pub(crate) moving_to: Guarded<Option<u32>, Domain>,
     /// Neighbours in the task's list of threads, guarded by that list's lock.
@@ -263,6 +269,7 @@ impl Thread {
             sending: Guarded::new(Sending {
                 tag: Tag(0),
                 label: 0,
+                of_gate: false,
                 strong: false,
                 deadline: l4::NEVER,
                 content: Content::Message,
@@ -282,6 +289,7 @@ impl Thread {
                 address: 0,
             }),
             fault_entry: Guarded::new((0, 0)),
+            frozen: Guarded::new(false),
             moving_to: Guarded::new(None),
             sibling: AtomicPtr::new(core::ptr::null_mut()),
             elder: AtomicPtr::new(core::ptr::null_mut()),

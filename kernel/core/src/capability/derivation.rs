@@ -285,3 +285,23 @@ pub fn clear_all(object: Ref<Header>, budget: &mut u32) -> bool {
     }
     true
 }
+
+/// An object's slots in preorder, with their depths. Checks the links.
+#[cfg(test)]
+pub(crate) fn tree(object: Ref<Header>) -> std::vec::Vec<(*const Slot, u8)> {
+    let first = object.derivation.lock();
+    let mut found = std::vec::Vec::<(*const Slot, u8)>::new();
+    let mut next = *first;
+    while let Some(address) = next {
+        // SAFETY: As in `unlink`.
+        let slot = unsafe { address.as_ref() };
+        let previous = slot.previous().map(|previous| previous.as_ptr().cast_const());
+        assert_eq!(previous, found.last().map(|(slot, _)| *slot));
+        let above = found.last().map_or(0, |(_, depth)| depth + 1);
+        assert!(slot.depth() <= above, "a slot is deeper than a child of the one before it");
+        assert!(matches!(slot.read(), SlotState::Object(held) if held.object == object));
+        found.push((address.as_ptr(), slot.depth()));
+        next = slot.next.get();
+    }
+    found
+}

@@ -9,7 +9,7 @@ use crate::memory::PhysAddr;
 use crate::object::{Header, Ref};
 use crate::sync::{Guard, Rank, SpinLock};
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use l4::{CapIndex, Error, PAGE_SIZE, Rights};
 
 const SLOTS: usize = PAGE_SIZE as usize / size_of::<Slot>();
@@ -23,6 +23,10 @@ pub struct CapTable {
     lock: SpinLock<()>,
     first: AtomicPtr<Leaf>,
     directory: AtomicPtr<Directory>,
+    /// No slot from this index on was ever filled.
+    end: AtomicU32,
+    /// The task's end has begun: no slot is filled any more.
+    closed: AtomicBool,
 }
 
 impl Default for CapTable {
@@ -38,6 +42,8 @@ impl CapTable {
             lock: SpinLock::new(Rank::CapTable, ()),
             first: AtomicPtr::new(core::ptr::null_mut()),
             directory: AtomicPtr::new(core::ptr::null_mut()),
+            end: AtomicU32::new(0),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -95,7 +101,11 @@ impl CapTable {
         if index.0 == 0 || index.0 >= CapIndex::LIMIT {
             return Err(Error::Range);
         }
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(Error::NotFound);
+        }
         let leaf = index.0 as usize / SLOTS;
+        self.end.fetch_max(index.0 + 1, Ordering::Relaxed);
         if leaf == 0 {
             make(&self.first, account)?;
         } else {
@@ -105,14 +115,15 @@ impl CapTable {
         self.slot(index).ok_or(Error::Range)
     }
 
-    /// Slots of leaf number `leaf`; `None` behind the last leaf that exists, an empty slice for a missing one.
-    pub(crate) fn leaf(&self, leaf: usize) -> Option<&[Slot]> {
-        let page = match leaf {
-            0 => self.first.load(Ordering::Acquire),
-            _ => self.far_leaf(leaf)?.load(Ordering::Acquire),
-        };
-        // SAFETY: As in `slot`.
-        Some(unsafe { page.as_ref() }.map_or(&[], |page| &page[..]))
+    /// Fills no slot any more. Whoever was filling one has done so when this returns.
+    pub(crate) fn close(&self) {
+        let _lock = self.lock();
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// No slot from this index on was ever filled.
+    pub(crate) fn end(&self) -> u32 {
+        self.end.load(Ordering::Relaxed)
     }
 
     /// Frees the table's pages; all slots must be empty and no CPU may see the table any more.

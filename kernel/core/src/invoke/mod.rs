@@ -198,6 +198,7 @@ fn send(thread: Ref<Thread>, gate: Ref<Gate>, capability: &Capability, operands:
     let sending = Sending {
         tag: operands.tag.without_flags(),
         label: sent_label(capability, gate),
+        of_gate: capability.label == 0,
         strong: capability.rights.contains(Rights::STRONG),
         deadline: operands.send_deadline,
         content: Content::Message,
@@ -208,7 +209,11 @@ fn send(thread: Ref<Thread>, gate: Ref<Gate>, capability: &Capability, operands:
 
 /// The send phase of a thread whose gate was not bound when it tried before. A faulting thread's exception is sent again
 /// as well, and ends it if that fails.
-pub(crate) fn send_again(thread: Ref<Thread>, gate: Ref<Gate>, sending: Sending) -> bool {
+pub(crate) fn send_again(thread: Ref<Thread>, gate: Ref<Gate>, mut sending: Sending) -> bool {
+    if sending.of_gate {
+        // The label of the binding that it waited for, and the rights of the capability as before.
+        sending.label = gate.label() | sending.label & 3;
+    }
     if sending.content == Content::Message {
         return send_message(thread, gate, sending);
     }

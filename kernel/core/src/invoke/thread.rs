@@ -5,7 +5,7 @@ use super::factory::{gate_label, set_handler};
 use crate::context::{Context, USER_END};
 use crate::cpu::{Cpu, Domain};
 use crate::ipc;
-use crate::machine::{machine_poke, machine_random};
+use crate::machine::machine_random;
 use crate::object::Ref;
 use crate::schedule;
 use crate::thread::{Fault, Resume, State, Thread};
@@ -84,13 +84,36 @@ fn ex_regs(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {
     if flags & thread::EX_REGS_CANCEL != 0 || flags & thread::EX_REGS_TRIGGER != 0 {
         ipc::interrupt_wait(target);
     }
+    let frozen = freeze_elsewhere(target)?;
+    let result = change_registers(target, ip, sp, flags);
+    if frozen {
+        schedule::thaw(target);
+    }
+    call.answer(&result?)
+}
+
+/// Takes a thread that runs on another CPU off it, so that its registers are in its context. True if it did.
+///
+/// # Errors
+/// [`Error::Again`] if the other CPU did not let go of it in time.
+fn freeze_elsewhere(target: Ref<Thread>) -> Result<bool, Error> {
+    let home = target.home();
+    if core::ptr::eq(home, Cpu::this()) || home.current() != Some(target) {
+        return Ok(false);
+    }
+    if schedule::freeze(target) {
+        Ok(true)
+    } else {
+        Err(Error::Again)
+    }
+}
+
+fn change_registers(target: Ref<Thread>, ip: u64, sp: u64, flags: u64) -> Result<[u64; 2], Error> {
     let domain = Domain::lock_with(target);
-    if target.home().current() == Some(target) && !core::ptr::eq(target.home(), Cpu::this()) {
-        // Its registers are in the other CPU: it is brought into the kernel first, and the caller tries again.
-        machine_poke(target.home().number());
+    if target.home().current() == Some(target) {
         return Err(Error::Again);
     }
-    if matches!(target.state.get(&domain), State::Dead) || target.header.is_dead() {
+    if target.state.get(&domain) == State::Dead || target.header.is_dead() {
         return Err(Error::NotFound);
     }
     let old = target.with_context(&domain, |context| {
@@ -113,8 +136,7 @@ fn ex_regs(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {
         };
         target.set_resume(&domain, Resume::Raise(fault));
     }
-    drop(domain);
-    call.answer(&old)
+    Ok(old)
 }
 
 fn set_bases(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {
@@ -124,12 +146,6 @@ fn set_bases(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {
             user_address(base)?;
         }
     }
-    let domain = Domain::lock_with(target);
-    let current = target.home().current() == Some(target);
-    if current && target != call.thread {
-        machine_poke(target.home().number());
-        return Err(Error::Again);
-    }
     let change = |context: &mut Context| {
         if fs != u64::MAX {
             context.fs_base = fs;
@@ -138,10 +154,16 @@ fn set_bases(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {
             context.gs_base = gs;
         }
     };
-    if current {
+    let frozen = freeze_elsewhere(target)?;
+    let domain = Domain::lock_with(target);
+    if target == call.thread {
         target.with_live_context(&domain, change)
     } else {
         target.with_context(&domain, change)
+    }
+    drop(domain);
+    if frozen {
+        schedule::thaw(target);
     }
     DONE
 }

@@ -52,14 +52,12 @@ fn send_to_handler(thread: Ref<Thread>) -> bool {
     let Some(gate) = capability.object.downcast::<Gate>() else {
         return false;
     };
-    let label = if capability.label == 0 {
-        gate.label()
-    } else {
-        capability.label
-    };
+    let of_gate = capability.label == 0;
+    let label = if of_gate { gate.label() } else { capability.label };
     let sending = Sending {
         tag: Tag::new(EXCEPTION, ExceptionFrame::WORDS, 0),
         label: label | u64::from((capability.rights & (Rights::WRITE | Rights::STRONG)).bits()),
+        of_gate,
         strong: false,
         deadline: NEVER,
         content: Content::Exception,
@@ -83,17 +81,13 @@ fn end(thread: Ref<Thread>, fault: &Fault) {
         fault.address,
     );
     line.print();
-    let domain = Domain::lock(thread.home());
-    thread.state.set(&domain, State::Dead);
-    Cpu::this().due.store(true, core::sync::atomic::Ordering::Release);
-    drop(domain);
-    crate::reaper::destroy(thread.erase());
+    stop(thread);
 }
 
 /// Acts on a handler's answer; the faulting thread's home is locked.
 pub(super) fn answer(domain: &Domain, handler: Ref<Thread>, thread: Ref<Thread>, tag: Tag) {
     if tag.label() < 0 {
-        give_up(domain, thread);
+        thread.set_resume(domain, Resume::Stop);
     } else if tag.words() >= ExceptionFrame::WORDS {
         let words = core::array::from_fn(|index| handler.utcb().get(index));
         let frame = ExceptionFrame::from_words(&words);
@@ -113,4 +107,13 @@ pub(super) fn give_up(domain: &Domain, thread: Ref<Thread>) {
 /// Ends this CPU's current thread for a fault that was given up.
 pub(crate) fn end_unhandled(thread: Ref<Thread>, fault: &Fault) {
     end(thread, fault);
+}
+
+/// Ends this CPU's current thread, as its handler wants it.
+pub(crate) fn stop(thread: Ref<Thread>) {
+    let domain = Domain::lock(thread.home());
+    thread.state.set(&domain, State::Dead);
+    Cpu::this().due.store(true, core::sync::atomic::Ordering::Release);
+    drop(domain);
+    crate::reaper::destroy(thread.erase());
 }

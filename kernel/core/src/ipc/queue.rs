@@ -65,3 +65,19 @@ pub(crate) fn remove(domain: &Domain, queue: &Place, thread: Ref<Thread>) {
     thread.previous.set(domain, None);
     thread.next.set(domain, None);
 }
+
+/// A queue's threads, first to last. Checks the links.
+#[cfg(test)]
+pub(crate) fn threads(domain: &Domain, queue: &Place) -> std::vec::Vec<Ref<Thread>> {
+    let ends = queue.get(domain);
+    let mut found = std::vec::Vec::new();
+    let mut next = ends.head;
+    while let Some(thread) = next {
+        assert_eq!(thread.previous.get(domain), found.last().copied());
+        found.push(thread);
+        assert!(found.len() < 10_000, "a queue is a ring");
+        next = thread.next.get(domain);
+    }
+    assert_eq!(ends.tail, found.last().copied());
+    found
+}

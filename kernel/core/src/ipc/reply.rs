@@ -63,6 +63,7 @@ pub(crate) fn reply(thread: Ref<Thread>, slot: Option<&Slot>, tag: Tag) -> Resul
     let sending = Sending {
         tag,
         label: 0,
+        of_gate: false,
         strong: true,
         deadline: NEVER,
         content: Content::Message,

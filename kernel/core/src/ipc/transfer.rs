@@ -48,15 +48,15 @@ fn pass_items(
     items: usize,
     strong: bool,
 ) -> Result<(), IpcError> {
-    let mut buffer = utcb::BUFFER_WORDS;
-    for item in 0..items {
-        let at = words + 2 * item;
+    for (buffer, number) in (utcb::BUFFER_WORDS..).zip(0..items) {
+        let at = words + 2 * number;
         // Read once: the sender's task may change the words at any time.
         let item = SendItem::parse([sender.utcb().get(at), sender.utcb().get(at + 1)]);
         let mut received = 0;
+        // A void item uses up its buffer as well: so the others keep their places.
+        let offered = receiver.utcb().get(buffer);
         if let Some(mut item) = item {
-            let slot = parse_receive_buffer(receiver.utcb().get(buffer)).ok_or(IpcError::SendCut)?;
-            buffer += 1;
+            let slot = parse_receive_buffer(offered).ok_or(IpcError::SendCut)?;
             if !strong {
                 item.rights.remove(Rights::STRONG);
             }

@@ -10,8 +10,9 @@
 use crate::context::{Context, MemoryRange};
 use crate::cpu;
 use crate::memory::{PhysAddr, frame};
+use crate::tlb;
 use core::cell::Cell;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use l4::PAGE_SIZE;
 use std::alloc::{Layout, alloc_zeroed};
 use std::sync::{Mutex, MutexGuard, Once, OnceLock, PoisonError};
@@ -32,9 +33,18 @@ static LOCK: Mutex<()> = Mutex::new(());
 static FLUSHES: [AtomicU64; CPUS as usize] = [const { AtomicU64::new(0) }; CPUS as usize];
 static NOW: AtomicU64 = AtomicU64::new(0);
 static RANDOM: AtomicU64 = AtomicU64::new(0);
+/// A test delivers the interrupts ([`drive`]).
+static DRIVEN: AtomicBool = AtomicBool::new(false);
+/// Bit n: CPU n was poked.
+static POKED: AtomicU32 = AtomicU32::new(0);
+/// When each CPU's timer fires.
+static TIMERS: [AtomicU64; CPUS as usize] = [const { AtomicU64::new(u64::MAX) }; CPUS as usize];
+/// Interrupts that each CPU took while it was halted.
+static RECORDED: [AtomicU32; CPUS as usize] = [const { AtomicU32::new(0) }; CPUS as usize];
 
 std::thread_local! {
     static CPU: Cell<u32> = const { Cell::new(0) };
+    static HALT: Cell<Option<fn()>> = const { Cell::new(None) };
 }
 
 /// The right to use the machine.
@@ -60,6 +70,46 @@ pub fn lock() -> Guard {
 pub fn set_cpu(cpu: u32) {
     assert!(cpu < CPUS);
     CPU.set(cpu);
+}
+
+/// From now on the caller is all CPUs in turn ([`set_cpu`]): pokes and timers are recorded for it to deliver, and a CPU
+/// that halts calls `halt`, which returns when that CPU has an interrupt. `None` ends that.
+///
+/// Requests to flush translations are served as soon as they are made: who makes them waits.
+pub fn drive(halt: Option<fn()>) {
+    DRIVEN.store(halt.is_some(), Ordering::SeqCst);
+    HALT.set(halt);
+}
+
+/// Tells whether a CPU was poked since this was asked last.
+pub fn take_poke(cpu: u32) -> bool {
+    POKED.fetch_and(!(1 << cpu), Ordering::SeqCst) >> cpu & 1 != 0
+}
+
+/// Tells whether a poke of the CPU waits for delivery.
+pub fn is_poked(cpu: u32) -> bool {
+    POKED.load(Ordering::SeqCst) >> cpu & 1 != 0
+}
+
+/// When a CPU's timer fires; `u64::MAX` if it is off.
+pub fn timer(cpu: u32) -> u64 {
+    TIMERS[cpu as usize].load(Ordering::SeqCst)
+}
+
+/// Lets a CPU's timer fire: it is off then, and the time has come.
+pub fn fire_timer(cpu: u32) {
+    let deadline = TIMERS[cpu as usize].swap(u64::MAX, Ordering::SeqCst);
+    NOW.fetch_max(deadline, Ordering::SeqCst);
+}
+
+/// Records interrupts for a halted CPU: bit 0 timer, bit 1 poke.
+pub fn record(cpu: u32, interrupts: u32) {
+    RECORDED[cpu as usize].fetch_or(interrupts, Ordering::SeqCst);
+}
+
+/// Tells whether a halted CPU has an interrupt.
+pub fn has_recorded(cpu: u32) -> bool {
+    RECORDED[cpu as usize].load(Ordering::SeqCst) != 0
 }
 
 /// How often this CPU flushed translations.
@@ -99,17 +149,30 @@ fn machine_ticks_to_ns(ticks: u64) -> u64 {
 }
 
 #[unsafe(no_mangle)]
-fn machine_set_timer(_deadline_ns: u64) {}
+fn machine_set_timer(deadline_ns: u64) {
+    TIMERS[machine_cpu() as usize].store(deadline_ns, Ordering::SeqCst);
+}
 
 #[unsafe(no_mangle)]
-fn machine_poke(_cpu: u32) {}
+fn machine_poke(cpu: u32) {
+    if DRIVEN.load(Ordering::SeqCst) {
+        POKED.fetch_or(1 << cpu, Ordering::SeqCst);
+        let this = CPU.replace(cpu);
+        tlb::serve();
+        CPU.set(this);
+    }
+}
 
 #[unsafe(no_mangle)]
-fn machine_wait_for_interrupt() {}
+fn machine_wait_for_interrupt() {
+    if let Some(halt) = HALT.get() {
+        halt();
+    }
+}
 
 #[unsafe(no_mangle)]
 fn machine_take_interrupts() -> u32 {
-    0
+    RECORDED[machine_cpu() as usize].swap(0, Ordering::SeqCst)
 }
 
 #[unsafe(no_mangle)]
@@ -170,7 +233,9 @@ fn machine_cpu_count() -> u32 {
 
 #[unsafe(no_mangle)]
 fn machine_console_write(bytes: &[u8]) {
-    std::print!("{}", std::string::String::from_utf8_lossy(bytes));
+    if !DRIVEN.load(Ordering::SeqCst) {
+        std::print!("{}", std::string::String::from_utf8_lossy(bytes));
+    }
 }
 
 #[unsafe(no_mangle)]

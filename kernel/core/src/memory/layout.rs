@@ -187,6 +187,27 @@ impl Inner {
         }
     }
 
+    /// Tells whether regions cover `start..end` without gaps and each may be used as `access` says.
+    pub(super) fn check_protect(&self, start: u64, end: u64, access: Access) -> Result<(), Error> {
+        let mut at = start;
+        while at < end {
+            let region = self.regions.find(at).ok_or(Error::NotFound)?;
+            match region.kind() {
+                Kind::Utcb => return Err(Error::Busy),
+                // The right to write was checked when the region was attached for writing, and only then.
+                Kind::Shared if access.contains(Access::WRITE) => {
+                    let sealed = region.dataspace().is_some_and(|dataspace| dataspace.is_sealed());
+                    if sealed || !region.access().contains(Access::WRITE) {
+                        return Err(Error::AccessDenied);
+                    }
+                }
+                _ => {}
+            }
+            at = region.end();
+        }
+        Ok(())
+    }
+
     /// Sets the access of a part of the region at `at`. Returns the first address that is not dealt with.
     pub(super) fn protect_part(
         &mut self,
@@ -198,10 +219,8 @@ impl Inner {
     ) -> Result<u64, Error> {
         let region = self.regions.find(at).ok_or(Error::NotFound)?;
         let sealed = region.dataspace().is_some_and(|dataspace| dataspace.is_sealed());
-        match region.kind() {
-            Kind::Utcb => return Err(Error::Busy),
-            Kind::Shared if sealed && access.contains(Access::WRITE) => return Err(Error::AccessDenied),
-            _ => {}
+        if region.kind() == Kind::Shared && sealed && access.contains(Access::WRITE) {
+            return Err(Error::AccessDenied);
         }
         *budget = budget.saturating_sub(4);
         let end = end.min(region.end());

@@ -182,13 +182,14 @@ impl AddressSpace {
     ///
     /// # Errors
     /// [`Error::Invalid`] for writable and executable at once, [`Error::AccessDenied`] for writable views of sealed
-    /// dataspaces, [`Error::NotFound`] at a gap, [`Error::Busy`] at a UTCB, [`Error::NoMemory`] if a region has to
+    /// dataspaces and of those that were not attached for writing, [`Error::NotFound`] at a gap, [`Error::Busy`] at a UTCB, [`Error::NoMemory`] if a region has to
     /// be split and that can't be paid for; nothing is changed then by this call.
     pub fn protect(&self, start: u64, size: u64, access: Access) -> Result<u64, Error> {
         let range = UserRange::new(start, size)?;
         let access = checked_access(access)?;
         let mut budget = PIECE;
         let mut inner = self.lock()?;
+        inner.check_protect(range.start(), range.end(), access)?;
         let mut at = range.start();
         while at < range.end() && budget > 0 {
             match inner.protect_part(self, at, range.end(), access, &mut budget) {

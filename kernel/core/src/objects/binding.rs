@@ -154,3 +154,22 @@ impl Binding {
         true
     }
 }
+
+#[cfg(test)]
+impl Binding {
+    /// What is bound to a thread, whose home is locked. Checks the links.
+    pub(crate) fn list(domain: &Domain, thread: Ref<Thread>) -> std::vec::Vec<*const Binding> {
+        let mut found = std::vec::Vec::new();
+        let mut next = thread.bindings.get(domain);
+        while let Some(address) = next {
+            // SAFETY: As in `bind`.
+            let binding = unsafe { address.as_ref() };
+            assert_eq!(binding.thread(), Some(thread));
+            let previous = binding.previous.get(domain).map(|previous| previous.as_ptr().cast_const());
+            assert_eq!(previous, found.last().copied());
+            found.push(address.as_ptr().cast_const());
+            next = binding.next.get(domain);
+        }
+        found
+    }
+}

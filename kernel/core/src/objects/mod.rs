@@ -17,18 +17,20 @@ pub use machine::{Debug, Icu, Platform, Vcon};
 pub use scheduler::Scheduler;
 pub use task::Task;
 
-use crate::account::Account;
+use crate::account::{Account, Progress};
 use crate::memory::Dataspace;
 use crate::object::{Header, Kind, Ref};
 use crate::thread::Thread;
 use core::sync::atomic::Ordering;
 
-/// Takes a dead object apart for a while. True when it is done.
-pub(crate) fn destroy_step(object: Ref<Header>, budget: &mut u32) -> bool {
-    match object.kind() {
-        Kind::Factory => object
-            .downcast::<Account>()
-            .is_none_or(|account| account.destroy_step(budget)),
+/// Takes a dead object apart for a while.
+pub(crate) fn destroy_step(object: Ref<Header>, budget: &mut u32) -> Progress {
+    let done = match object.kind() {
+        Kind::Factory => {
+            return object
+                .downcast::<Account>()
+                .map_or(Progress::Done, |account| account.destroy_step(budget));
+        }
         Kind::Task => object
             .downcast::<Task>()
             .is_none_or(|task| task.destroy_step(budget)),
@@ -43,6 +45,11 @@ pub(crate) fn destroy_step(object: Ref<Header>, budget: &mut u32) -> bool {
             .downcast::<Dataspace>()
             .is_none_or(|dataspace| dataspace.destroy_step(budget)),
         Kind::Scheduler | Kind::Icu | Kind::Vcon | Kind::Debug | Kind::Platform => true,
+    };
+    if done {
+        Progress::Done
+    } else {
+        Progress::Unfinished
     }
 }
 
@@ -102,6 +109,9 @@ pub(crate) fn free(object: Ref<Header>) {
     }
     if let Some(account) = object.account() {
         // SAFETY: The epoch is over: no CPU has a reference, no counted one exists.
-        unsafe { account.free(object) };
+        let last = unsafe { account.free(object) };
+        if last {
+            crate::reaper::resume(account.erase());
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::sync::{Rank, SpinLock};
 use crate::thread::Thread;
 use crate::tlb;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use l4::Error;
+use l4::{CapIndex, Error};
 
 /// A task.
 #[repr(C, align(64))]
@@ -109,20 +109,23 @@ impl Task {
 
     fn empty_slots(&self, budget: &mut u32) -> bool {
         let mut cursor = self.cursor.load(Ordering::Relaxed);
-        while let Some(leaf) = self.caps.leaf((cursor / SLOTS_PER_LEAF) as usize) {
-            for slot in leaf.iter().skip((cursor % SLOTS_PER_LEAF) as usize) {
-                if *budget == 0 {
-                    self.cursor.store(cursor, Ordering::Relaxed);
-                    return false;
-                }
-                if !slot.is_empty() {
+        if cursor == 0 {
+            self.caps.close();
+        }
+        while cursor < self.caps.end() {
+            if *budget == 0 {
+                self.cursor.store(cursor, Ordering::Relaxed);
+                return false;
+            }
+            match self.caps.slot(CapIndex(cursor)) {
+                Some(slot) if slot.is_empty() => cursor += 1,
+                Some(slot) => {
                     *budget -= 1;
                     capability::drop_slot(slot);
+                    cursor += 1;
                 }
-                cursor += 1;
-            }
-            if leaf.is_empty() {
-                cursor = (cursor / SLOTS_PER_LEAF + 1) * SLOTS_PER_LEAF;
+                // The whole leaf was never made.
+                None => cursor = (cursor / SLOTS_PER_LEAF + 1) * SLOTS_PER_LEAF,
             }
         }
         self.cursor.store(cursor, Ordering::Relaxed);

@@ -7,5 +7,5 @@ mod switch;
 pub(crate) use idle::poked;
 pub(crate) use run_queue::RunQueue;
 pub(crate) use switch::{
-    begin, expect_work, place, remove, run_next, switch_directly, tick, wake, yield_slice,
+    begin, expect_work, freeze, place, remove, run_next, switch_directly, thaw, tick, wake, yield_slice,
 };

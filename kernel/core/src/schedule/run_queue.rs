@@ -93,3 +93,20 @@ impl RunQueue {
         Some(thread)
     }
 }
+
+#[cfg(test)]
+impl RunQueue {
+    /// All threads, those of the highest priority first. Checks links and bitmaps.
+    pub(crate) fn threads(&self, domain: &Domain) -> std::vec::Vec<Ref<Thread>> {
+        let mut all = std::vec::Vec::new();
+        for priority in (0..PRIORITIES).rev() {
+            let threads = queue::threads(domain, &self.queues[priority]);
+            let word = self.filled[priority / 64].get(domain);
+            assert_eq!(word >> (priority % 64) & 1 != 0, !threads.is_empty());
+            assert_eq!(self.summary.get(domain) >> (priority / 64) & 1 != 0, word != 0);
+            assert!(threads.iter().all(|thread| usize::from(thread.priority()) == priority));
+            all.extend(threads);
+        }
+        all
+    }
+}

@@ -60,8 +60,11 @@ fn limit_slice(domain: &Domain, home: &Cpu) {
     }
 }
 
-/// Takes a ready thread that does not run out of its CPU's queue.
+/// Takes a ready thread that does not run out of its CPU's queue, if it is in it: a frozen one is not.
 pub(crate) fn remove(domain: &Domain, home: &Cpu, thread: Ref<Thread>) {
+    if !is_queued(domain, home, thread) {
+        return;
+    }
     if home.handoff.load(Ordering::Relaxed) == thread.as_ptr() {
         home.handoff.store(core::ptr::null_mut(), Ordering::Relaxed);
     } else {
@@ -95,7 +98,9 @@ pub(crate) fn run_next(cpu: &'static Cpu) {
     }
     let current = cpu.current();
     let moving = current.and_then(|current| Some((current, current.moving_to.get(&domain)?)));
-    let stays = current.filter(|current| moving.is_none() && current.state.get(&domain) == State::Ready);
+    let stays = current.filter(|current| {
+        moving.is_none() && current.state.get(&domain) == State::Ready && !current.frozen.get(&domain)
+    });
     match choose(&domain, cpu, stays) {
         Some(next) => {
             switch(&domain, cpu, current, next);
@@ -305,6 +310,43 @@ pub(crate) fn place(thread: Ref<Thread>, target: u32, priority: u8, slice_ns: u6
     }
 }
 
+/// Time that [`freeze`] waits for another CPU, in nanoseconds.
+const FREEZE_NS: u64 = 200_000;
+
+/// Takes a thread that runs on another CPU off it. False if that CPU did not let go of it in time, as it may be waiting
+/// for this one: the caller's caller tries again.
+pub(crate) fn freeze(thread: Ref<Thread>) -> bool {
+    let home = thread.home();
+    thread.frozen.set(&Domain::lock_with(thread), true);
+    home.due.store(true, Ordering::Release);
+    machine_poke(home.number());
+    let deadline = machine_now() + FREEZE_NS;
+    while home.current() == Some(thread) {
+        if machine_now() > deadline {
+            thaw(thread);
+            return false;
+        }
+        crate::tlb::serve();
+        core::hint::spin_loop();
+    }
+    true
+}
+
+/// Lets a frozen thread run again.
+pub(crate) fn thaw(thread: Ref<Thread>) {
+    let domain = Domain::lock_with(thread);
+    let home = thread.home();
+    if !thread.frozen.get(&domain) {
+        return;
+    }
+    thread.frozen.set(&domain, false);
+    let ready = thread.state.get(&domain) == State::Ready;
+    if ready && home.current() != Some(thread) && !is_queued(&domain, home, thread) {
+        enqueue(&domain, home, thread);
+        preempt(home, thread.priority());
+    }
+}
+
 /// Moves a thread that does not run to another CPU.
 fn finish_move(thread: Ref<Thread>, target: u32) {
     loop {
@@ -320,7 +362,7 @@ fn finish_move(thread: Ref<Thread>, target: u32) {
         thread.moving_to.set(&domain, None);
         // It was taken off the CPU while ready, and then it is in no queue; or it waits; or it is queued.
         let ready = thread.state.get(&domain) == State::Ready;
-        if ready && is_queued(&domain, from, thread) {
+        if ready {
             remove(&domain, from, thread);
         }
         crate::objects::move_timers(&domain, thread, from, to);

@@ -279,20 +279,29 @@ impl Model {
     }
 
     fn protect(&mut self, space: usize, start: u64, pages: u64, access: Access) {
-        let mut expected = Ok(());
-        for number in start..start + pages {
-            let Some(page) = self.pages[space].get_mut(&number) else {
-                expected = Err(Error::NotFound);
-                break;
-            };
-            if let Shows::Shared(data, _) = page.shows
-                && self.data[data].sealed
-                && access.contains(Access::WRITE)
-            {
-                expected = Err(Error::AccessDenied);
-                break;
+        let refusal = |page: Option<&Page>| match page {
+            None => Some(Error::NotFound),
+            Some(Page {
+                shows: Shows::Shared(data, _),
+                access: old,
+                ..
+            }) => {
+                let refused = self.data[*data].sealed || !old.contains(Access::WRITE);
+                (access.contains(Access::WRITE) && refused).then_some(Error::AccessDenied)
             }
-            page.access = access;
+            Some(_) => None,
+        };
+        let range = start..start + pages;
+        let expected = range
+            .clone()
+            .find_map(|number| refusal(self.pages[space].get(&number)))
+            .map_or(Ok(()), Err);
+        if expected.is_ok() {
+            for number in range {
+                if let Some(page) = self.pages[space].get_mut(&number) {
+                    page.access = access;
+                }
+            }
         }
         let real = whole(address(start), pages * PAGE_SIZE, |at, size| {
             self.spaces[space].protect(at, size, access)
