@@ -1,4 +1,4 @@
-//! Logging for components without an operating system: a backend of the [`log`] facade, and macros.
+//! Logging for components without an operating system: a backend of the [`mod@log`] facade, and macros.
 //!
 //! Libraries log with `log::info!` & co. and know nothing of this crate. A program decides at start-up where messages go
 //! and which ones:

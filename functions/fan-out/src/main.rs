@@ -25,5 +25,7 @@ fn main(request: Request, ctx: &Context) -> Result<Response, Error> {
             }
         }
     }
-    Ok(Response::format(format_args!("{succeeded} succeeded, {failed} failed, {bytes} bytes")))
+    Ok(Response::format(format_args!(
+        "{succeeded} succeeded, {failed} failed, {bytes} bytes"
+    )))
 }

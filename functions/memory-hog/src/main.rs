@@ -19,7 +19,9 @@ fn main(_request: Request, _ctx: &Context) -> Result<Response, Error> {
         let mut block = Vec::new();
         if block.try_reserve_exact(BLOCK_BYTES).is_err() {
             let bytes = blocks.len() * BLOCK_BYTES;
-            return Err(Error::new(format_args!("no more memory after {bytes} bytes, and still running")));
+            return Err(Error::new(format_args!(
+                "no more memory after {bytes} bytes, and still running"
+            )));
         }
         block.resize(BLOCK_BYTES, 0xa5);
         blocks.push(black_box(block));

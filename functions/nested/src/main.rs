@@ -11,7 +11,9 @@ use worker::{Context, Error, Request, Response};
 fn main(request: Request, ctx: &Context) -> Result<Response, Error> {
     let text = request.text()?.trim();
     if text.is_empty() {
-        return Err(Error::new("the request names no function; write `NAME [REQUEST]`"));
+        return Err(Error::new(
+            "the request names no function; write `NAME [REQUEST]`",
+        ));
     }
     let (name, rest) = text.split_once(' ').unwrap_or((text, ""));
     match ctx.invoke(name, rest.as_bytes()) {

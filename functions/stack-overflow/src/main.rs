@@ -9,7 +9,10 @@ use worker::{Context, Error, Request, Response};
 
 #[worker::main]
 fn main(_request: Request, _ctx: &Context) -> Result<Response, Error> {
-    Ok(Response::format(format_args!("came back from depth {}", descend(0))))
+    Ok(Response::format(format_args!(
+        "came back from depth {}",
+        descend(0)
+    )))
 }
 
 /// Returns only if the depth overflows, which takes more stack than there is.
