@@ -21,6 +21,7 @@
 #include <sys/reboot.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -39,6 +40,7 @@ static double ticks_per_ns;
 
 static void finish(int is_success) {
     fflush(stdout);
+    tcdrain(STDOUT_FILENO); /* the exit below does not wait for the serial line */
     if (ioperm(EXIT_PORT, 4, 1) == 0)
         outl(is_success ? 0x10 : 0x11, EXIT_PORT);
     reboot(RB_AUTOBOOT);
