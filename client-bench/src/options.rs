@@ -21,6 +21,8 @@ client-bench: invokes a function again and again and shows how long each phase t
       --memory=SIZE      memory limit of a worker (as the manifest says)
       --format=FORMAT    table, json, both, or none: what is printed at the end (both)
       --show             print each reply or error
+      --figures          print what an invocation costs, for 'make bench', and nothing else
+      --check-leaks      do it twice, and fail if afterwards the machine has more in use than between; needs 'debug'
       --expect=KIND      succeed if and only if everything fails with an error of this kind, e.g. fault
   -h, --help             print this
 
@@ -108,6 +110,10 @@ pub struct Options {
     pub format: Format,
     /// Print each reply or error.
     pub show: bool,
+    /// Do it twice and compare what the machine has in use.
+    pub check_leaks: bool,
+    /// Print the figures of `make bench` instead.
+    pub figures: bool,
     /// Kind of error that everything must end with.
     pub expect: Option<String>,
     /// Print [`HELP`] and do nothing else.
@@ -129,6 +135,8 @@ impl Default for Options {
             memory: None,
             format: Format::Both,
             show: false,
+            figures: false,
+            check_leaks: false,
             expect: None,
             help: false,
         }
@@ -198,6 +206,8 @@ impl Options {
     fn set_flag(&mut self, name: &str, value: Option<&str>) -> Result<bool, UsageError> {
         let flag = match name {
             "--show" => &mut self.show,
+            "--check-leaks" => &mut self.check_leaks,
+            "--figures" => &mut self.figures,
             "-h" | "--help" => &mut self.help,
             _ => return Ok(false),
         };
@@ -396,7 +406,10 @@ mod tests {
 
     #[test]
     fn help_names_every_option() {
-        for option in TAKES_VALUE.iter().chain(&["-h", "--help", "--show"]) {
+        for option in TAKES_VALUE
+            .iter()
+            .chain(&["-h", "--help", "--show", "--figures", "--check-leaks"])
+        {
             assert!(HELP.contains(option), "{option}");
         }
     }

@@ -55,7 +55,7 @@ fn registry() {
     check(
         RegistryInterface::OPERATIONS,
         &[
-            "1 register() -> Result<Registration, FaasError> words",
+            "1 register() -> Result<Registration, FaasError> words deferred",
             "2 status() -> Result<RegistryStatus, FaasError> words",
         ],
     );

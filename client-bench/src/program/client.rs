@@ -16,7 +16,7 @@ use l4re::faas::{FunctionError, Mapped, RomFunction, Session};
 use l4re::{Channel, OwnedCap, clock, println};
 
 /// Bytes of a reply that are shown.
-const SHOWN: usize = 400;
+const SHOWN: usize = 100;
 
 /// Name and text of an error, for counting and for people.
 type Failure = (&'static str, String);
@@ -196,11 +196,14 @@ impl<'a> Client<'a> {
     }
 
     fn show(&self, completion: &Completion, bytes: &[u8], nanoseconds: u64) {
-        let text = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)]);
+        let text = &bytes[..bytes.len().min(SHOWN)];
+        let text = match core::str::from_utf8(text.trim_ascii_end()) {
+            Ok(text) if !text.contains(|c: char| c.is_control() && c != '\n') => String::from(text),
+            _ => format!("{}", text.escape_ascii()),
+        };
         let more = if bytes.len() > SHOWN { "..." } else { "" };
         println!(
-            "{}{more} (client {}, {}, {}.{:03} us, {} bytes)",
-            text.trim_end(),
+            "{text}{more} (client {}, {}, {}.{:03} us, {} bytes)",
             self.number,
             mode_name(completion.mode),
             nanoseconds / 1000,

@@ -7,6 +7,8 @@
 extern crate alloc;
 
 mod client;
+mod figures;
+mod machine;
 mod output;
 mod shared;
 
@@ -17,6 +19,7 @@ use l4::object::{Placement, Scheduler};
 use l4::{CapIndex, Error};
 use l4re::thread::{Builder, JoinHandle};
 use l4re::{clock, env, println};
+use machine::Machine;
 use shared::Shared;
 
 l4re::entry!(main);
@@ -53,8 +56,21 @@ fn main() -> i64 {
         );
         return FAILED;
     };
-    raise_priority();
-    let shared = Arc::new(Shared::new(options));
+    if options.figures {
+        return if figures::run(registry) { 0 } else { FAILED };
+    }
+    // Without the right to it, the priority stays as it is.
+    let _ = Scheduler(CapIndex::SCHEDULER).place(CapIndex::THREAD, best_place());
+    if options.check_leaks {
+        run_twice(options, registry)
+    } else {
+        run(options, false, registry)
+    }
+}
+
+/// Does what the options say. Returns the exit code.
+fn run(options: Options, is_silent: bool, registry: CapIndex) -> i64 {
+    let shared = Arc::new(Shared::new(options, is_silent));
     match start_clients(&shared, registry) {
         Ok(clients) => finish(&shared, clients),
         Err(error) => {
@@ -64,17 +80,36 @@ fn main() -> i64 {
     }
 }
 
-/// The main thread only looks from time to time; it shall not have to wait for a client that shares its core.
-fn raise_priority() {
-    let scheduler = Scheduler(CapIndex::SCHEDULER);
-    if let Ok(info) = scheduler.info() {
-        let place = Placement {
-            cpu: Placement::SAME_CPU,
-            priority: info.max_priority,
-            slice_us: 0,
-        };
-        // Without the right to it, the priority stays as it is.
-        let _ = scheduler.place(CapIndex::THREAD, place);
+/// [`run`] twice: the first time everything comes into use that will be, the second time nothing more must.
+fn run_twice(options: Options, registry: CapIndex) -> i64 {
+    let compared = Machine::at_rest().and_then(|machine| {
+        let first = run(options.clone(), true, registry);
+        let before = machine.quiet()?;
+        let second = run(options, false, registry);
+        Ok((first | second, before, machine.quiet()?))
+    });
+    match compared {
+        Ok((code, before, after)) => {
+            println!("in use before: {before:?}\nin use after:  {after:?}");
+            println!("leaks: {}", if before == after { "none" } else { "SOME" });
+            if before == after { code } else { FAILED }
+        }
+        Err(error) => {
+            println!("the machine's counters can't be had, or don't come to rest: {error}");
+            FAILED
+        }
+    }
+}
+
+/// The highest priority that the program may use, on the calling thread's CPU: neither the main thread, which only looks
+/// from time to time, nor a client that wants a core shall wait for workers.
+fn best_place() -> Placement {
+    let info = Scheduler(CapIndex::SCHEDULER).info();
+    let priority = info.map_or(1, |info| info.max_priority);
+    Placement {
+        cpu: Placement::SAME_CPU,
+        priority,
+        slice_us: 0,
     }
 }
 
@@ -85,6 +120,7 @@ fn start_clients(shared: &Arc<Shared>, registry: CapIndex) -> Result<Vec<JoinHan
         let own = shared.clone();
         let builder = Builder {
             stack_size: STACK,
+            placement: best_place(),
             ..Builder::default()
         };
         clients.push(builder.spawn(move || client::run(&own, number, registry))?);

@@ -29,6 +29,8 @@ pub(crate) struct Outcome {
 pub(crate) struct Shared {
     /// The command line.
     pub(crate) options: Options,
+    /// The results are not shown.
+    pub(crate) is_silent: bool,
     ready: AtomicU32,
     finished: AtomicU32,
     done: AtomicU64,
@@ -39,9 +41,10 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// Nothing has happened yet.
-    pub(crate) fn new(options: Options) -> Shared {
+    pub(crate) fn new(options: Options, is_silent: bool) -> Shared {
         Shared {
             options,
+            is_silent,
             ready: AtomicU32::new(0),
             finished: AtomicU32::new(0),
             done: AtomicU64::new(0),

@@ -11,7 +11,7 @@ use super::{Actions, FaasError};
 #[interface(protocol = 0x5003)]
 pub trait Registry {
     /// Takes a core for the caller. It is given back when the last copy of the client gate is gone.
-    #[op(1, words)]
+    #[op(1, words, deferred)]
     fn register(&self) -> Result<Registration, FaasError>;
 
     /// How many clients there are and could be.

@@ -4,11 +4,11 @@ use interfaces::faas::client::ClientError;
 use interfaces::faas::{
     ActionConfig, ConfigField, Definition, FaasError, INLINE_REQUEST, INLINE_RESPONSE, InvokeOptions,
     NAME_MAX, NameFault, PAYLOAD_MAX, Payload, Registration, Registry, RegistryClient, RegistryInterface,
-    RegistryStatus,
+    RegistryReply, RegistryStatus,
 };
 use interfaces::manifest::StartMode;
-use l4::{CapIndex, Error};
-use l4_rpc::{CallError, Caller, Cap, Loopback, REPLY_BYTES};
+use l4::{CapIndex, Error, Utcb};
+use l4_rpc::{CallError, Caller, Cap, Loopback, REPLY_BYTES, Reply};
 
 use crate::echo::{TIMES, code, with_client};
 
@@ -189,15 +189,17 @@ fn nobody_needs_room_for_more_than_the_limit() {
 struct OneCore;
 
 impl Registry for OneCore {
-    fn register(&mut self, caller: Caller) -> Result<Registration, FaasError> {
-        if caller.label != 0 {
-            return Err(FaasError::TooManyClients { limit: 1 });
-        }
-        Ok(Registration {
+    fn register(&mut self, caller: Caller, utcb: &Utcb) -> Reply {
+        let registration = Registration {
             client: Cap::new(CapIndex(0x20)),
             scheduler: Cap::new(CapIndex(0x21)),
             cpu: 5,
-        })
+        };
+        let result = match caller.label {
+            0 => Ok(&registration),
+            _ => Err(&FaasError::TooManyClients { limit: 1 }),
+        };
+        Reply::Now(RegistryReply::register(utcb, result))
     }
 
     fn status(&mut self, _: Caller) -> Result<RegistryStatus, FaasError> {

@@ -5,11 +5,13 @@ use crate::{SEAT_PRIORITY, StartError, failed};
 use alloc::vec::Vec;
 use core::fmt;
 use core::panic::PanicInfo;
-use interfaces::faas::{FaasError, Registration, Registry as Protocol, RegistryInterface, RegistryStatus};
+use interfaces::faas::{
+    FaasError, Registration, Registry as Protocol, RegistryInterface, RegistryReply, RegistryStatus,
+};
 use l4::exception::ExceptionFrame;
 use l4::object::{Factory, Placement, Task};
 use l4::protocol::EXCEPTION;
-use l4::{CapIndex, Error, NEVER, POLL, Tag, Utcb, syscall, utcb};
+use l4::{CapIndex, Error, NEVER, Tag, Utcb, syscall, utcb};
 use l4_rpc::{Caller, Cap, Incoming, Reply};
 use l4re::server::{self, Service};
 use l4re::thread::{Builder, JoinHandle};
@@ -30,8 +32,11 @@ const SEAT_STACK: u64 = 128 << 10;
 /// Memory that the manager keeps for itself, in all and for each seat.
 const OWN_MEMORY: u64 = 2 << 20;
 const SEAT_MEMORY: u64 = 1 << 20;
-/// How long a registration waits for a core or memory that a client who is gone gives back, and between two looks.
-const PATIENCE_NS: u64 = 50_000_000;
+/// How long a registration waits for a core that a client who is gone gives back.
+const CORE_PATIENCE_NS: u64 = 50_000_000;
+/// How long it waits for the memory of such a client, which is taken apart in the background.
+const MEMORY_PATIENCE_NS: u64 = 2_000_000_000;
+/// How often it looks.
 const LOOK_NS: u64 = 1_000_000;
 /// How long a seat's thread may take to get ready.
 const OPEN_NS: u64 = 1_000_000_000;
@@ -44,6 +49,12 @@ struct SeatThread {
     slots: SeatSlots,
 }
 
+/// A client that waits for a core that another one may be giving back.
+struct Waiting {
+    caller: OwnedCap,
+    since: u64,
+}
+
 pub(crate) struct Registry {
     seats: &'static Seats,
     threads: Vec<Option<SeatThread>>,
@@ -53,6 +64,9 @@ pub(crate) struct Registry {
     fault_gate: OwnedCap,
     /// The seat whose capabilities are on their way to its client.
     offered: Option<SeatSlots>,
+    /// Who wants a core and will have an answer soon.
+    waiting: Vec<Waiting>,
+    next_look: u64,
 }
 
 impl Registry {
@@ -74,24 +88,44 @@ impl Registry {
             show_logs: options.show_logs,
             fault_gate: server::create_gate(FAULT_LABEL).map_err(failed("creating the fault gate"))?,
             offered: None,
+            waiting: Vec::new(),
+            next_look: NEVER,
         })
     }
 
-    /// Takes a seat, if need be one that is just being given back.
-    fn take_seat(&mut self) -> Result<usize, FaasError> {
-        let patience = clock::after(PATIENCE_NS);
-        loop {
-            if let Some(seat) = self.seats.take() {
-                return Ok(seat);
+    /// Gives a client a core, unless none is free.
+    fn try_register(&mut self) -> Result<Registration, FaasError> {
+        self.withdraw();
+        self.repair();
+        let limit = self.seats.in_service() as u64;
+        let index = self.seats.take().ok_or(FaasError::TooManyClients { limit })?;
+        self.open(index).inspect_err(|_| {
+            self.seats.give_back(index);
+        })
+    }
+
+    /// Answers those who wait and can have a core now, or have waited for too long.
+    fn look(&mut self) {
+        let utcb = Utcb::current();
+        for Waiting { caller, since } in core::mem::take(&mut self.waiting) {
+            let result = self.try_register();
+            let patience = match result {
+                Err(FaasError::TooManyClients { .. }) => CORE_PATIENCE_NS,
+                Err(FaasError::OutOfMemory) => MEMORY_PATIENCE_NS,
+                _ => 0,
+            };
+            if clock::now_ns() < since + patience {
+                self.waiting.push(Waiting { caller, since });
+                continue;
             }
-            self.repair();
-            if clock::now_ns() >= patience {
-                return Err(FaasError::TooManyClients {
-                    limit: self.seats.in_service() as u64,
-                });
-            }
-            clock::sleep(LOOK_NS);
+            server::answer(caller, RegistryReply::register(utcb, result.as_ref()));
         }
+        self.withdraw();
+        self.next_look = if self.waiting.is_empty() {
+            NEVER
+        } else {
+            clock::after(LOOK_NS)
+        };
     }
 
     /// Cleans up after seats whose threads ended, so that new threads can take their places.
@@ -116,7 +150,7 @@ impl Registry {
     fn open(&mut self, index: usize) -> Result<Registration, FaasError> {
         let cpu = self.seats.cpu(index).unwrap_or(0);
         let slots = self.thread(index, cpu)?;
-        self.create_account(slots.account)?;
+        Factory(CapIndex::FACTORY).create_factory(self.client_memory, slots.account)?;
         let opened = syscall::call_until(slots.gate, Tag::new(OPEN, 0, 0), clock::after(OPEN_NS)).result();
         if let Err(error) = opened {
             let _ = Task(CapIndex::TASK).delete(slots.account);
@@ -128,18 +162,6 @@ impl Registry {
             scheduler: Cap::new(slots.scheduler).granted(),
             cpu,
         })
-    }
-
-    /// Creates a client's account, if need be as soon as the memory of the last one is back.
-    fn create_account(&self, slot: CapIndex) -> Result<(), FaasError> {
-        let patience = clock::after(PATIENCE_NS);
-        loop {
-            match Factory(CapIndex::FACTORY).create_factory(self.client_memory, slot) {
-                Ok(_) => return Ok(()),
-                Err(Error::NoMemory) if clock::now_ns() < patience => clock::sleep(LOOK_NS),
-                Err(error) => return Err(error.into()),
-            }
-        }
     }
 
     /// What the seat's thread shares with the registry; the thread is made if there is none.
@@ -197,12 +219,19 @@ impl Registry {
 }
 
 impl Protocol for Registry {
-    fn register(&mut self, _: Caller) -> Result<Registration, FaasError> {
-        self.withdraw();
-        let index = self.take_seat()?;
-        self.open(index).inspect_err(|_| {
-            self.seats.give_back(index);
-        })
+    fn register(&mut self, _: Caller, _: &Utcb) -> Reply {
+        // What follows makes system calls, and may take a moment.
+        match server::keep_caller() {
+            Ok(caller) => {
+                self.waiting.push(Waiting {
+                    caller,
+                    since: clock::now_ns(),
+                });
+                self.look();
+                Reply::Deferred
+            }
+            Err(error) => Reply::error(error),
+        }
     }
 
     fn status(&mut self, _: Caller) -> Result<RegistryStatus, FaasError> {
@@ -236,11 +265,11 @@ impl Service for Registry {
     }
 
     fn deadline(&self) -> u64 {
-        if self.offered.is_some() { POLL } else { NEVER }
+        self.next_look
     }
 
     fn timeout(&mut self) {
-        self.withdraw();
+        self.look();
     }
 }
 
