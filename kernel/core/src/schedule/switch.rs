@@ -14,6 +14,14 @@ use l4::NEVER;
 pub(crate) fn wake(domain: &Domain, thread: Ref<Thread>) {
     thread.state.set(domain, State::Ready);
     let home = thread.home();
+    if home.current() == Some(thread) {
+        // Its CPU has not left it yet since it began to wait, and will find it ready when it looks for the next one.
+        home.due.store(true, Ordering::Release);
+        return;
+    }
+    if thread.frozen.get(domain) {
+        return;
+    }
     if core::ptr::eq(home, Cpu::this()) {
         match Ref::load(&home.handoff) {
             Some(other) if other.priority() >= thread.priority() => enqueue(domain, home, thread),
