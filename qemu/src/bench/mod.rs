@@ -36,7 +36,7 @@ const BENCH_ENTRIES: &str = "bench";
 const REPETITIONS: usize = 5;
 
 /// What the scaling is measured with, but for the number of threads.
-const SCALING_ARGUMENTS: &str = "--iterations=1000 --warmup=50 --mode=boot --format=json";
+const SCALING_ARGUMENTS: &str = "--iterations=4000 --warmup=500 --mode=boot --format=json";
 
 /// How the first line begins that a user program prints: the root task's greeting.
 const ROOT_TASK_MARK: &str = "MOE";
