@@ -24,7 +24,7 @@ impl Default for Limits {
             workers: 96,
             activations: 160,
             depth: 8,
-            memory_wait_ns: 50_000_000,
+            memory_wait_ns: 1_000_000_000,
             memory_retry_ns: 100_000,
         }
     }

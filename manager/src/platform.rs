@@ -74,8 +74,11 @@ pub trait Platform {
     /// matter. The answer is on its way before any later operation.
     fn answer(&mut self, reply: CapIndex, answer: Answer<'_>);
 
-    /// Drops a reply capability whose owner is gone or must not get an answer.
+    /// Drops a reply capability of a worker that was destroyed: nobody waits behind it any more.
     fn forget(&mut self, reply: CapIndex);
+
+    /// Drops a reply capability of the client, who gets an error from the kernel if it still waits.
+    fn refuse(&mut self, reply: CapIndex);
 
     /// Drops any other capability.
     fn discard(&mut self, cap: CapIndex);

@@ -2,6 +2,7 @@
 
 use crate::SEAT_PRIORITY;
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 use interfaces::faas::{
@@ -30,7 +31,8 @@ pub(crate) struct Program {
     _code: OwnedCap,
 }
 
-/// Reply capabilities of dying owners for which there is room without allocating.
+/// How many reply capabilities of destroyed workers are left alone. The later one is dropped, the better: its slot is
+/// empty as soon as the kernel is through with the worker, which else would notice the drop.
 const DYING: usize = 64;
 /// Slots that are kept free for what the next message may bring.
 const POOL_RESERVE: usize = 2 * MAX_CAPS;
@@ -67,7 +69,7 @@ pub(crate) struct Machine {
     offered: [CapIndex; MAX_CAPS],
     pending: Option<Pending>,
     /// Reply capabilities whose owners are being destroyed.
-    dying: Vec<CapIndex>,
+    dying: VecDeque<CapIndex>,
     /// Limit of the worker that was started last.
     last_limit: u64,
     /// Randomness that was not given away yet.
@@ -108,7 +110,7 @@ impl Machine {
             reply_slot,
             offered,
             pending: None,
-            dying: Vec::with_capacity(DYING),
+            dying: VecDeque::with_capacity(2 * DYING),
             last_limit: 0,
             seeds,
         })
@@ -148,13 +150,12 @@ impl Machine {
         self.pending = Some(Pending { reply, tag });
     }
 
-    /// Empties the slots of reply capabilities whose owners were destroyed. The later, the better: once their owners are
-    /// gone they are empty by themselves, whereas a worker that is not gone yet would run on for a moment.
-    pub(crate) fn bury(&mut self) {
-        self.flush();
-        for slot in self.dying.drain(..) {
-            drop_cap(slot);
-            self.pool.push(slot);
+    /// Makes slots of reply capabilities of destroyed workers free again, but for the `keep` last ones.
+    fn bury(&mut self, keep: usize) {
+        while self.dying.len() > keep {
+            if let Some(slot) = self.dying.pop_front() {
+                self.discard(slot);
+            }
         }
     }
 
@@ -167,7 +168,7 @@ impl Machine {
     /// uses it up with an answer or with [`Platform::forget`].
     pub(crate) fn take_reply(&mut self) -> CapIndex {
         if self.pool.len() < POOL_RESERVE {
-            self.bury();
+            self.bury(0);
         }
         let taken = self.reply_slot;
         // The pool holds a slot for each reply capability that can be out.
@@ -269,7 +270,11 @@ impl Platform for Machine {
     }
 
     fn forget(&mut self, reply: CapIndex) {
-        self.dying.push(reply);
+        self.dying.push_back(reply);
+    }
+
+    fn refuse(&mut self, reply: CapIndex) {
+        self.discard(reply);
     }
 
     fn discard(&mut self, cap: CapIndex) {
@@ -337,8 +342,7 @@ impl Platform for Machine {
             Err(Error::NoMemory) => return Err(LaunchError::Later),
             Err(error) => return Err(LaunchError::Refused(error)),
         }
-        // The kernel has just looked at what is dying, to make room.
-        self.bury();
+        self.bury(DYING);
         let capabilities = [
             MapEntry::copy(slots.account, CapIndex::FACTORY, Rights::CLIENT),
             self.minted(Sender::Worker(launch.worker), CapIndex::PARENT),

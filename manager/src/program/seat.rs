@@ -192,7 +192,6 @@ impl Seat {
             return;
         }
         self.service.close();
-        self.service.platform().bury();
         self.service.platform().set_account(CapIndex::NONE);
         // Gate, scheduler and whatever workers left go with the account.
         let _ = Task(CapIndex::TASK).delete(self.setup.slots.account);

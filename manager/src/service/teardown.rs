@@ -118,9 +118,10 @@ impl<P: Platform> Service<P> {
             Caller::Waiting { reply, .. }
             | Caller::Asynchronous {
                 fetcher: Some(reply), ..
-            } => {
-                self.platform.forget(reply);
-            }
+            } => match activation.caller.worker() {
+                Some(_) => self.platform.forget(reply),
+                None => self.platform.refuse(reply),
+            },
             Caller::Asynchronous { fetcher: None, .. } => {}
         }
         self.drop_activation(index);

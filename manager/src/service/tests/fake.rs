@@ -155,6 +155,10 @@ impl Platform for Machine {
         self.forgotten.insert(reply);
     }
 
+    fn refuse(&mut self, reply: CapIndex) {
+        assert!(self.replies.remove(&reply), "{reply:?} is dropped twice");
+    }
+
     fn discard(&mut self, cap: CapIndex) {
         self.use_up(cap);
     }
@@ -243,6 +247,7 @@ pub type TestService = Service<Machine>;
 
 pub const WORKER_MEMORY: u64 = 1 << 20;
 pub const TIMEOUT_NS: u64 = 75_000_000;
+pub const MEMORY_WAIT_NS: u64 = 50_000_000;
 pub const KEEPALIVE_NS: u64 = 1_000_000_000;
 
 pub fn config(mode: StartMode) -> ActionConfig {
@@ -275,6 +280,7 @@ pub fn service() -> TestService {
             workers: 8,
             activations: 12,
             depth: 3,
+            memory_wait_ns: MEMORY_WAIT_NS,
             ..Limits::default()
         },
         8,

@@ -1,6 +1,8 @@
 //! Deadlines, queues, memory, and names.
 
-use super::fake::{TEARDOWN_NS, TIMEOUT_NS, WORKER_MEMORY, config, definition, service, service_with};
+use super::fake::{
+    MEMORY_WAIT_NS, TEARDOWN_NS, TIMEOUT_NS, WORKER_MEMORY, config, definition, service, service_with,
+};
 use crate::body::Sent;
 use crate::limits::Limits;
 use crate::platform::LaunchError;
@@ -115,7 +117,7 @@ fn memory_that_never_comes_is_an_error() {
         service.pass(step);
     }
     assert_eq!(service.error(call), &FaasError::OutOfMemory);
-    assert!(service.platform().now <= Limits::default().memory_wait_ns + Limits::default().memory_retry_ns);
+    assert!(service.platform().now <= MEMORY_WAIT_NS + Limits::default().memory_retry_ns);
     service.close_and_check();
 }
 
