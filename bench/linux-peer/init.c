@@ -120,8 +120,16 @@ static void echo(void) {
     _exit(0);
 }
 
+static void run_on(int cpu) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    if (sched_setaffinity(0, sizeof set, &set))
+        fail("sched_setaffinity");
+}
+
 /* A byte to another process and one back. That process is a fork of this one, or a program of its own. */
-static void measure_round_trip(const char *name, int count, int is_own_program) {
+static void measure_round_trip(const char *name, int count, int is_own_program, int cpu) {
     int to[2], from[2];
     if (pipe(to) || pipe(from))
         fail("pipe");
@@ -133,6 +141,7 @@ static void measure_round_trip(const char *name, int count, int is_own_program) 
         dup2(from[1], 1);
         close(to[1]);
         close(from[0]);
+        run_on(cpu);
         if (!is_own_program)
             echo();
         execl("/init", "/init", "echo", (char *)NULL);
@@ -224,11 +233,7 @@ static void prepare(void) {
         fail("mount");
     put("/proc/sys/kernel/randomize_va_space", "0");
     put("/sys/kernel/mm/transparent_hugepage/enabled", "never");
-    cpu_set_t first;
-    CPU_ZERO(&first);
-    CPU_SET(0, &first);
-    if (sched_setaffinity(0, sizeof first, &first))
-        fail("sched_setaffinity");
+    run_on(0);
 }
 
 int main(int count, char **arguments) {
@@ -242,8 +247,10 @@ int main(int count, char **arguments) {
     calibrate();
     measure_null_call(500);
     measure_page_fault(30);
-    measure_round_trip("pipe_fork", 1000, 0);
-    measure_round_trip("pipe_program", 1000, 1);
+    measure_round_trip("pipe_fork", 1000, 0, 0);
+    measure_round_trip("pipe_program", 1000, 1, 0);
+    if (sysconf(_SC_NPROCESSORS_ONLN) > 1)
+        measure_round_trip("pipe_cross_core", 1000, 0, 1);
     measure_process(200);
     measure_idle_memory();
     finish(1);

@@ -23,7 +23,7 @@ use crate::run::{find_qemu, interrupt_flag};
 use crate::steps::Steps;
 use crate::tools;
 
-use figures::{BOOT_RATIO, FIGURES, Figure, Row, SCALING, Values};
+use figures::{BOOT, BOOT_RATIO, FIGURES, Figure, INSTRUCTIONS, Row, SCALING, TIMES, Values};
 use peer::{Peer, Setup};
 
 /// Image description of the tests, in the project's folder.
@@ -40,6 +40,9 @@ const SCALING_ARGUMENTS: &str = "--iterations=4000 --warmup=500 --mode=boot --fo
 
 /// How the first line begins that a user program prints: the root task's greeting.
 const ROOT_TASK_MARK: &str = "MOE";
+
+/// What the first program of the Linux guest prints first.
+const LINUX_MARK: &str = "PEER START";
 
 /// CPUs of the runs in time.
 const CPUS: u32 = 2;
@@ -82,9 +85,9 @@ pub fn bench(root: &Path, qemu: &str, has_peer: bool) -> Result<(), Error> {
     steps.next("counting instructions");
     let counted = session.measure(&images, peer.as_ref(), Accelerator::TcgCounted, 1)?;
     steps.next("measuring time");
-    let timed = session.measure(&images, peer.as_ref(), Accelerator::Tcg, CPUS)?;
+    let mut timed = session.measure(&images, peer.as_ref(), Accelerator::Tcg, CPUS)?;
     steps.next("measuring boot and scaling");
-    let ratios = session.ratios(clients.as_ref(), peer.as_ref())?;
+    let ratios = session.ratios(clients.as_ref(), peer.as_ref(), &mut timed)?;
     steps.next("results");
     let rows = rows(&counted, &timed, &ratios);
     print!("{}", figures::table(&rows));
@@ -101,28 +104,35 @@ struct Pair {
 
 /// Brings the measurements into the order of the table: instructions and ratios with goals, then times.
 fn rows(counted: &Pair, timed: &Pair, ratios: &Values) -> Vec<Row> {
-    let row = |figure: &Figure, pair: &Pair, suffix: &str, unit| {
-        let value = *pair.aerie.get(figure.name).or_else(|| ratios.get(figure.name))?;
-        let linux = figure
-            .peer
-            .and_then(|(key, title)| Some((title, *pair.linux.get(key)?)));
+    let row = |name: &str, unit, goal, suffix: &str, pair: &Pair, peer: Option<(&'static str, _)>| {
+        let value = *pair.aerie.get(name).or_else(|| ratios.get(name))?;
+        let linux = peer.and_then(|(title, key)| Some((title, *pair.linux.get(key)?)));
         Some(Row {
-            name: format!("{}{suffix}", figure.name),
+            name: format!("{name}{suffix}"),
             unit,
             value,
             peer: linux.map(|(title, _)| title),
             peer_value: linux.map(|(_, value)| value),
-            goal: suffix.is_empty().then_some(figure.goal),
+            goal,
         })
     };
-    let main = FIGURES
+    let main = FIGURES.iter().filter_map(|figure| {
+        row(
+            figure.name,
+            figure.unit,
+            Some(figure.goal),
+            "",
+            counted,
+            figure.peer,
+        )
+    });
+    let same_in_time = FIGURES
         .iter()
-        .filter_map(|figure| row(figure, counted, "", figure.unit));
-    let is_time = |figure: &&Figure| figure.unit == FIGURES[0].unit;
-    let times = FIGURES
-        .iter()
-        .filter(is_time)
-        .filter_map(|figure| row(figure, timed, "_time", "ns"));
+        .filter(|figure| figure.unit == INSTRUCTIONS)
+        .map(|figure| (figure.name, "ns", figure.peer));
+    let times = same_in_time
+        .chain(TIMES)
+        .filter_map(|(name, unit, peer)| row(name, unit, None, "_time", timed, peer));
     main.chain(times).collect()
 }
 
@@ -250,26 +260,32 @@ impl Session<'_> {
         Ok(Pair { aerie, linux })
     }
 
-    fn ratios(&self, clients: Option<&[PathBuf; 2]>, peer: Option<&Peer>) -> Result<Values, Error> {
+    /// The figures that are ratios; the times to boot go to `timed` as well.
+    fn ratios(
+        &self,
+        clients: Option<&[PathBuf; 2]>,
+        peer: Option<&Peer>,
+        timed: &mut Pair,
+    ) -> Result<Values, Error> {
         let mut ratios = Values::new();
         let Some(clients) = clients else { return Ok(ratios) };
-        let mut add = |name: &str, ratio: Result<f64, Error>| -> Result<(), Error> {
-            if let Some(ratio) = self.attempt(ratio.map(Some))? {
-                ratios.insert(name.to_owned(), ratio);
-            }
-            Ok(())
-        };
-        if let Some(peer) = peer {
-            add(BOOT_RATIO, self.boot_ratio(&clients[0], peer))?;
+        if let Some(peer) = peer
+            && let Some((aerie, linux)) = self.attempt(self.boot_times(&clients[0], peer))?
+        {
+            ratios.insert(BOOT_RATIO.to_owned(), aerie / linux);
+            timed.aerie.insert(BOOT.to_owned(), aerie);
+            timed.linux.insert(BOOT.to_owned(), linux);
         }
-        add(SCALING, self.scaling(clients))?;
+        if let Some(ratio) = self.attempt(self.scaling(clients).map(Some))? {
+            ratios.insert(SCALING.to_owned(), ratio);
+        }
         Ok(ratios)
     }
 
-    /// Time from QEMU's start to the first line of a user program, Aerie's over Linux's, taken alternately.
-    fn boot_ratio(&self, image: &Path, peer: &Peer) -> Result<f64, Error> {
+    /// Milliseconds from QEMU's start to the first line of a user program, Aerie's and Linux's, taken alternately.
+    fn boot_times(&self, image: &Path, peer: &Peer) -> Result<Option<(f64, f64)>, Error> {
         let is_aerie = |line: &str| line.starts_with(ROOT_TASK_MARK);
-        let is_linux = |line: &str| line.contains("PEER START");
+        let is_linux = |line: &str| line.contains(LINUX_MARK);
         let (mut aerie, mut linux) = (Vec::new(), Vec::new());
         for _ in 0..REPETITIONS {
             let machine = self.aerie(image, Accelerator::Tcg, CPUS);
@@ -277,10 +293,7 @@ impl Session<'_> {
             let machine = peer.machine(self.qemu, Setup::BootOnly, Accelerator::Tcg, CPUS);
             linux.push(self.time_to(&machine, Setup::BootOnly.name(), is_linux)?);
         }
-        match (figures::median(aerie), figures::median(linux)) {
-            (Some(aerie), Some(linux)) => Ok(aerie / linux),
-            _ => Err(Error::Failed("boot was not measured".into())),
-        }
+        Ok(figures::median(aerie).zip(figures::median(linux)))
     }
 
     /// Throughput of two clients on two CPUs over that of one.
@@ -317,7 +330,7 @@ impl Session<'_> {
         }
     }
 
-    /// Seconds until a line of interest.
+    /// Milliseconds until a line of interest.
     fn time_to(&self, machine: &Machine, name: &str, is_it: impl Fn(&str) -> bool) -> Result<f64, Error> {
         let outcome = self.watch(machine, name, |line| {
             if is_it(line) {
@@ -327,7 +340,7 @@ impl Session<'_> {
             }
         })?;
         match outcome.marks.first() {
-            Some((time, _)) => Ok(time.as_secs_f64()),
+            Some((time, _)) => Ok(time.as_secs_f64() * 1e3),
             None => Err(failure(name, &outcome, &self.log(name))),
         }
     }

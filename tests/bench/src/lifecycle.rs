@@ -21,7 +21,10 @@ extern "C" fn say_hello() -> ! {
 
 pub(crate) fn run() -> Result<(), Error> {
     let program = Program::prepare(l4::object::Dataspace(OWN_MODULE), None).map_err(|_| Error::Io)?;
-    let code = program.regions().iter().find(|region| region.access.contains(Access::EXECUTE));
+    let code = program
+        .regions()
+        .iter()
+        .find(|region| region.access.contains(Access::EXECUTE));
     let code = *code.ok_or(Error::NotFound)?;
     let gate = Slot::fill(|slot| Factory(CapIndex::FACTORY).create_gate(0x20, CapIndex::THREAD, slot))?;
     let slots = [Slot::allocate()?, Slot::allocate()?, Slot::allocate()?];
@@ -54,8 +57,16 @@ fn live_once(code: Region, gate: &OwnedCap, [account, task, thread]: [CapIndex; 
     };
     Task(task).attach(&[code, stack])?;
     Task(task).map(&[MapEntry::copy(gate.index(), CapIndex::PARENT, Rights::CLIENT)])?;
-    let place = Placement { cpu: Placement::SAME_CPU, priority: 100, slice_us: 0 };
-    let start = Start { ip: say_hello as *const () as u64, sp: STACK_TOP - 8, argument: 0 };
+    let place = Placement {
+        cpu: Placement::SAME_CPU,
+        priority: 100,
+        slice_us: 0,
+    };
+    let start = Start {
+        ip: say_hello as *const () as u64,
+        sp: STACK_TOP - 8,
+        argument: 0,
+    };
     Scheduler(CapIndex::SCHEDULER).start(thread, place, start)?;
     syscall::wait(l4::NEVER).result()?;
     own.delete(account)?;

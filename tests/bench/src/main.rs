@@ -27,7 +27,10 @@ fn main() -> i64 {
         ipc::serve();
     }
     l4re::slots::reserve_below(FIRST_FREE);
-    let failed = null_call().and_then(|()| ipc::run()).and_then(|()| fault::run()).and_then(|()| lifecycle::run());
+    let failed = null_call()
+        .and_then(|()| ipc::run())
+        .and_then(|()| fault::run())
+        .and_then(|()| lifecycle::run());
     if let Err(error) = &failed {
         println!("bench failed: {error}");
     }
