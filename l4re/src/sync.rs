@@ -53,7 +53,8 @@ impl<T> Mutex<T> {
         let free = self
             .locked
             .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
-        free.is_ok().then_some(MutexGuard { mutex: self })
+        // Only who got the lock may have a guard: dropping one unlocks.
+        free.is_ok().then(|| MutexGuard { mutex: self })
     }
 }
 
@@ -112,10 +113,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn threads_exclude_each_other() {
+        let lock = Mutex::new((0u64, 0u64));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..10_000 {
+                        let Some(mut guard) = lock.try_lock() else {
+                            continue;
+                        };
+                        guard.0 += 1;
+                        core::hint::spin_loop();
+                        guard.1 += 1;
+                        assert_eq!(guard.0, guard.1);
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
     fn one_at_a_time() {
         let lock = Mutex::new(1);
         let mut guard = lock.lock();
-        assert!(lock.try_lock().is_none());
+        for _ in 0..3 {
+            assert!(lock.try_lock().is_none());
+        }
         *guard += 1;
         drop(guard);
         assert_eq!(lock.try_lock().map(|guard| *guard), Some(2));

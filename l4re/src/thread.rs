@@ -173,7 +173,7 @@ impl JoinHandle {
         Irq(self.parts.death.index()).bind(label, start::current_thread())
     }
 
-    /// Frees what the thread used, after its death was noticed. Had it not ended, this would end it.
+    /// Frees what the thread used, after its death was noticed.
     pub fn reap(self) -> Ending {
         let ending = if self.is_finished() {
             Ending::Returned
@@ -184,13 +184,31 @@ impl JoinHandle {
         ending
     }
 
+    /// Ends the thread, whatever it does, and frees what it used.
+    ///
+    /// # Errors
+    /// As [`Self::join`].
+    pub fn kill(self) -> Result<Ending, Error> {
+        self.notify_death(0)?;
+        // An error means that it has ended already.
+        let _ = Task(CapIndex::TASK).delete(self.cap());
+        self.await_death()
+    }
+
     /// Waits until the thread has ended, and frees what it used.
     ///
     /// # Errors
     /// Those of binding and receiving its death notice; the thread then is as after a drop of the handle.
     pub fn join(self) -> Result<Ending, Error> {
         self.notify_death(0)?;
-        syscall::receive(self.parts.death.index(), NEVER).result()?;
+        self.await_death()
+    }
+
+    fn await_death(self) -> Result<Ending, Error> {
+        let received = syscall::receive(self.parts.death.index(), NEVER);
+        if received.tag.is_error() {
+            received.result()?;
+        }
         Ok(self.reap())
     }
 }
