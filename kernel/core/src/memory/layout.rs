@@ -119,6 +119,7 @@ impl Inner {
             range: UserRange::new(address, region.end() - address)?,
             kind: region.kind(),
             access: region.access(),
+            limit: region.limit(),
             dataspace: region
                 .dataspace()
                 .map(|dataspace| (dataspace, region.offset_of(address))),
@@ -197,7 +198,7 @@ impl Inner {
                 // The right to write was checked when the region was attached for writing, and only then.
                 Kind::Shared if access.contains(Access::WRITE) => {
                     let sealed = region.dataspace().is_some_and(|dataspace| dataspace.is_sealed());
-                    if sealed || !region.access().contains(Access::WRITE) {
+                    if sealed || !region.limit().contains(Access::WRITE) {
                         return Err(Error::AccessDenied);
                     }
                 }

@@ -62,6 +62,8 @@ pub(crate) struct Region {
     end: Cell<u64>,
     kind: Cell<Kind>,
     access: Cell<Access>,
+    /// What the region was attached for: a shared view never gets more.
+    limit: Access,
     dataspace: Cell<Option<Ref<Dataspace>>>,
     /// Offset into the dataspace, in bytes.
     offset: Cell<u64>,
@@ -165,6 +167,11 @@ impl Region {
         self.access.get()
     }
 
+    /// What the region was attached for.
+    pub(crate) fn limit(&self) -> Access {
+        self.limit
+    }
+
     pub(crate) fn set_access(&self, access: Access) {
         self.access.set(access);
     }
@@ -194,7 +201,10 @@ impl Region {
 
     /// Tells whether `next`, which starts where this region ends, could be the same region.
     pub(crate) fn continues_in(&self, next: &Region) -> bool {
-        let same = self.end() == next.start() && self.kind() == next.kind() && self.access() == next.access();
+        let same = self.end() == next.start()
+            && self.kind() == next.kind()
+            && self.access() == next.access()
+            && self.limit == next.limit;
         same && match self.kind() {
             Kind::Anonymous | Kind::Reserved => true,
             Kind::Shared | Kind::Private => {
@@ -211,6 +221,8 @@ pub(crate) struct Plan {
     pub(crate) range: UserRange,
     pub(crate) kind: Kind,
     pub(crate) access: Access,
+    /// What the region is attached for.
+    pub(crate) limit: Access,
     pub(crate) dataspace: Option<(Ref<Dataspace>, u64)>,
 }
 
@@ -240,6 +252,12 @@ impl Regions {
             end: Cell::new(plan.range.end()),
             kind: Cell::new(plan.kind),
             access: Cell::new(plan.access),
+            // Only views share what somebody else may not want written.
+            limit: if plan.kind == Kind::Shared {
+                plan.limit
+            } else {
+                Access::all()
+            },
             dataspace: Cell::new(plan.dataspace.map(|(dataspace, _)| dataspace)),
             offset: Cell::new(plan.dataspace.map_or(0, |(_, offset)| offset)),
             space: NonNull::from_ref(space),

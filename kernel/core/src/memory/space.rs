@@ -119,6 +119,7 @@ impl AddressSpace {
             range: UserRange::new(start, size)?,
             kind,
             access,
+            limit: access,
             dataspace,
         };
         let node = inner.add_region(self, &plan)?;
@@ -258,6 +259,7 @@ impl AddressSpace {
             range,
             kind: Kind::Utcb,
             access: Access::READ_WRITE,
+            limit: Access::READ_WRITE,
             dataspace: None,
         };
         let node = inner.add_region(self, &plan)?;

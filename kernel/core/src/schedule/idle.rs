@@ -19,13 +19,17 @@ const EPOCH_INTERVAL_NS: u64 = 1_000_000;
 pub(super) fn wait_for_thread(cpu: &'static Cpu) {
     let since = machine_now();
     loop {
+        cpu.due.store(false, Ordering::Relaxed);
         handle_interrupts(cpu);
         objects::run_deferred(cpu);
         if is_ready(cpu) {
             break;
         }
         cpu.epoch.leave();
-        if reaper::work(reaper::BUDGET) && cpu.reaper.has_work() || frame::zero_ahead(ZERO_AHEAD) > 0 {
+        let busy =
+            (reaper::work(reaper::BUDGET) && cpu.reaper.has_work()) || frame::zero_ahead(ZERO_AHEAD) > 0;
+        // The end of an object may have made a notification due, or a thread ready.
+        if busy || cpu.due.load(Ordering::Relaxed) {
             machine_allow_interrupts();
             continue;
         }

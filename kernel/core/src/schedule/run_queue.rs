@@ -104,7 +104,11 @@ impl RunQueue {
             let word = self.filled[priority / 64].get(domain);
             assert_eq!(word >> (priority % 64) & 1 != 0, !threads.is_empty());
             assert_eq!(self.summary.get(domain) >> (priority / 64) & 1 != 0, word != 0);
-            assert!(threads.iter().all(|thread| usize::from(thread.priority()) == priority));
+            assert!(
+                threads
+                    .iter()
+                    .all(|thread| usize::from(thread.priority()) == priority)
+            );
             all.extend(threads);
         }
         all

@@ -112,6 +112,7 @@ struct Data {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Page {
     access: Access,
+    limit: Access,
     shows: Shows,
 }
 
@@ -274,7 +275,14 @@ impl Model {
                 Backing::Private => Shows::Private(source, offset + page),
                 Backing::Reserved => Shows::Nothing,
             };
-            self.pages[space].insert(at + page, Page { access, shows });
+            self.pages[space].insert(
+                at + page,
+                Page {
+                    access,
+                    limit: access,
+                    shows,
+                },
+            );
         }
     }
 
@@ -283,7 +291,7 @@ impl Model {
             None => Some(Error::NotFound),
             Some(Page {
                 shows: Shows::Shared(data, _),
-                access: old,
+                limit: old,
                 ..
             }) => {
                 let refused = self.data[*data].sealed || !old.contains(Access::WRITE);

@@ -42,6 +42,7 @@ fn node_at(space: &AddressSpace, start: u64, end: u64) -> Node {
         range,
         kind: Kind::Reserved,
         access: Access::empty(),
+        limit: Access::empty(),
         dataspace: None,
     };
     Regions::allocate(&space.account, space, &plan).unwrap()
