@@ -11,6 +11,7 @@ client-bench: invokes a function again and again and shows how long each phase t
   -t, --threads=N        clients, each with a thread and a core of its own (1)
   -i, --iterations=N     measured invocations of each client (1000)
       --warmup=N         invocations of each client before, not measured (10)
+      --in-flight=N      invoke asynchronously, so many at once (0: one after the other, waiting for each)
       --function=NAME    function from the boot image's functions/ (noop)
       --create=NAME      use the module NAME of the boot image as the function's code
       --also=NAME        create this function too, for those that call others; may be given more than once
@@ -34,6 +35,9 @@ pub const MAX_THREADS: u32 = 64;
 
 /// Most measured invocations of one client: what their samples need must fit into memory.
 pub const MAX_ITERATIONS: u32 = 1_000_000;
+
+/// Most asynchronous invocations at once of one client, the limit of the service.
+pub const MAX_IN_FLIGHT: u32 = 128;
 
 /// Largest payload in bytes, the limit of the service.
 pub const MAX_PAYLOAD: u64 = 1 << 20;
@@ -92,6 +96,8 @@ pub struct Options {
     pub iterations: u32,
     /// Invocations of each client before the measured ones.
     pub warmup: u32,
+    /// Asynchronous invocations at once; 0 for synchronous ones.
+    pub in_flight: u32,
     /// Name of the function.
     pub function: String,
     /// Module to take the code from instead of `functions/NAME`.
@@ -126,6 +132,7 @@ impl Default for Options {
             threads: 1,
             iterations: 1000,
             warmup: 10,
+            in_flight: 0,
             function: "noop".to_string(),
             create: None,
             also: Vec::new(),
@@ -232,6 +239,10 @@ impl Options {
                 self.warmup =
                     number(value, 0, MAX_ITERATIONS).ok_or_else(|| wrong("a number from 0 to 1000000"))?;
             }
+            "--in-flight" => {
+                self.in_flight =
+                    number(value, 0, MAX_IN_FLIGHT).ok_or_else(|| wrong("a number from 0 to 128"))?;
+            }
             "--function" => self.function = value.to_string(),
             "--create" => self.create = Some(value.to_string()),
             "--also" => self.also.push(value.to_string()),
@@ -251,7 +262,7 @@ impl Options {
     }
 }
 
-const TAKES_VALUE: [&str; 14] = [
+const TAKES_VALUE: [&str; 15] = [
     "-t",
     "--threads",
     "-i",
@@ -259,6 +270,7 @@ const TAKES_VALUE: [&str; 14] = [
     "--warmup",
     "--function",
     "--create",
+    "--in-flight",
     "--also",
     "--expect",
     "--mode",
@@ -373,6 +385,7 @@ mod tests {
             "--threads=65",
             "--iterations=x",
             "--iterations=-1",
+            "--in-flight=129",
             "--mode=cold",
             "--format=xml",
             "--payload=2M",

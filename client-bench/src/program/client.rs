@@ -1,25 +1,46 @@
 //! One client: registers, moves to its core, creates its function, and invokes it.
 
 use crate::shared::{Outcome, Shared};
+use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use client_bench::options::{Mode, Options, Payload as Wanted};
 use client_bench::sample::Sample;
 use interfaces::faas::client::{ClientError, Code, incoming, outgoing};
-use interfaces::faas::{ActionConfig, Body, Completion, INLINE_REQUEST, InvokeOptions, Payload, Timestamps};
+use interfaces::faas::{
+    ActionConfig, ActivationId, Body, Completion, FaasError, INLINE_REQUEST, InvokeOptions, Payload,
+    Timestamps,
+};
 use interfaces::manifest::StartMode;
 use interfaces::namespace::NamespaceClient;
-use l4::CapIndex;
+use l4::object::Factory;
+use l4::{CapIndex, NEVER, syscall};
 use l4_rpc::{CallError, Cap, REPLY_BYTES};
 use l4re::faas::{FunctionError, Mapped, RomFunction, Session};
-use l4re::{Channel, OwnedCap, clock, println};
+use l4re::{Channel, OwnedCap, Slot, clock, println, start};
 
 /// Bytes of a reply that are shown.
 const SHOWN: usize = 100;
 
 /// Name and text of an error, for counting and for people.
 type Failure = (&'static str, String);
+
+impl Outcome {
+    /// Takes note of an invocation's end.
+    fn record(&mut self, invoked: Result<(Sample, u8), ClientError>) {
+        match invoked {
+            Ok((sample, mode)) => {
+                self.samples.push(sample);
+                self.modes |= mode;
+            }
+            Err(error) => {
+                let (kind, text) = failure(&error);
+                self.failures.count(kind, text);
+            }
+        }
+    }
+}
 
 fn failure(error: &ClientError) -> Failure {
     match error {
@@ -144,46 +165,92 @@ impl<'a> Client<'a> {
         outcome.samples.reserve(self.options.iterations as usize);
         shared.wait_for_start();
         let start = clock::now_ns();
-        for _ in 0..self.options.iterations {
-            let invoked = self.invoke(payload);
-            shared.count();
-            match invoked {
-                Ok((sample, mode)) => {
-                    outcome.samples.push(sample);
-                    outcome.modes |= mode;
-                }
-                Err(error) => {
-                    let (kind, text) = failure(&error);
-                    outcome.failures.count(kind, text);
-                }
+        if self.options.in_flight == 0 {
+            for _ in 0..self.options.iterations {
+                outcome.record(self.invoke(payload));
+                shared.count();
             }
+        } else if let Err(error) = self.measure_asynchronous(shared, outcome, payload) {
+            let (kind, text) = failure(&error);
+            outcome.failures.count(kind, text);
         }
         outcome.span = Some((start, clock::now_ns()));
         interfaces::faas::client::release(&Mapped, payload);
+    }
+
+    /// Keeps so many asynchronous invocations in flight; a notification says when to look for results.
+    fn measure_asynchronous(
+        &self,
+        shared: &Shared,
+        outcome: &mut Outcome,
+        payload: Payload<'_>,
+    ) -> Result<(), ClientError> {
+        let thread = start::current_thread();
+        let irq = Slot::fill(|slot| Factory(CapIndex::FACTORY).create_irq(0, thread, slot))?;
+        let actions = self.session.actions();
+        let name = self.options.function.as_bytes();
+        let mut pending: VecDeque<(ActivationId, u64)> = VecDeque::new();
+        let mut left = self.options.iterations;
+        while left > 0 || !pending.is_empty() {
+            while left > 0 && (pending.len() as u32) < self.options.in_flight {
+                left -= 1;
+                let begun = clock::now_ns();
+                let notify = Some(Cap::new(irq.index()));
+                match actions.invoke_async(name, InvokeOptions::default(), payload, notify) {
+                    Ok(number) => pending.push_back((number, begun)),
+                    Err(error) => {
+                        outcome.record(Err(error));
+                        shared.count();
+                    }
+                }
+            }
+            if !pending.is_empty() {
+                // Notifications coalesce; the look that follows tells who is finished.
+                syscall::receive(irq.index(), NEVER);
+            }
+            // The oldest first; the others have their turn at a later notification.
+            while let Some((number, begun)) = pending.front().copied() {
+                let mut buffer = [0; REPLY_BYTES];
+                let answer = actions.result(number, false, &mut buffer);
+                if matches!(answer, Err(CallError::Server(FaasError::NotFinished))) {
+                    break;
+                }
+                pending.pop_front();
+                outcome.record(self.finish(begun, answer, &buffer));
+                shared.count();
+            }
+        }
+        Ok(())
     }
 
     /// One invocation: its sample, and its start mode as a bit.
     fn invoke(&self, payload: Payload<'_>) -> Result<(Sample, u8), ClientError> {
         let mut buffer = [0; REPLY_BYTES];
         let name = self.options.function.as_bytes();
-        let start_invocation = clock::now_ns();
+        let begun = clock::now_ns();
         let answer = self
             .session
             .actions()
             .invoke(name, InvokeOptions::default(), payload, &mut buffer);
-        let end_invocation = clock::now_ns();
-        let (completion, length) = match answer {
-            Ok(answer) => answer,
-            Err(error) => {
-                if self.options.show {
-                    self.show_error(&error);
-                }
-                return Err(error);
+        self.finish(begun, answer, &buffer)
+    }
+
+    /// What became of an invocation that began at `begun`; shows it if that is wanted.
+    fn finish(
+        &self,
+        begun: u64,
+        answer: Result<(Completion, usize), ClientError>,
+        buffer: &[u8],
+    ) -> Result<(Sample, u8), ClientError> {
+        let ended = clock::now_ns();
+        let (completion, length) = answer.inspect_err(|error| {
+            if self.options.show {
+                self.show_error(error);
             }
-        };
+        })?;
         if self.options.show {
             let bytes = incoming(&Mapped, completion.body, &buffer[..length])?;
-            self.show(&completion, &bytes, end_invocation - start_invocation);
+            self.show(&completion, &bytes, ended - begun);
         } else if let Body::Dataspace(block) = completion.body {
             drop(OwnedCap::adopt(block.memory.index()));
         }
@@ -192,7 +259,7 @@ impl<'a> Client<'a> {
             StartMode::Warm => 2,
             StartMode::Snapshot => 4,
         };
-        Ok((sample(start_invocation, &completion.times, end_invocation), mode))
+        Ok((sample(begun, &completion.times, ended), mode))
     }
 
     fn show(&self, completion: &Completion, bytes: &[u8], nanoseconds: u64) {

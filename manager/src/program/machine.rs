@@ -1,21 +1,19 @@
 //! The machine below a client's service: system calls.
 
 use crate::SEAT_PRIORITY;
+use crate::answers::encode;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
-use interfaces::faas::{
-    ActionConfig, ActionsReply, Block, Body, Completion, FaasError, ImageFault, Request, SupervisorReply,
-};
+use interfaces::faas::{ActionConfig, FaasError, ImageFault};
 use interfaces::manifest::Runtime;
 use l4::object::{Dataspace, Factory, Irq, MapEntry, Placement, Task, Thread};
 use l4::syscall::{self, Received};
 use l4::{CapIndex, Error, Rights, Tag, Utcb};
-use l4_rpc::{Cap, MAX_CAPS};
+use l4_rpc::MAX_CAPS;
 use l4re::{OwnedCap, Slot, clock, memory, start};
 use loader::{DEFAULT_STACK_SIZE, ElfError, Launched, LoadError, Plan};
-use manager::body::Content;
 use manager::label::Sender;
 use manager::limits::Limits;
 use manager::platform::{Answer, Launch, LaunchError, Payer, Platform};
@@ -454,49 +452,6 @@ impl Machine {
         let replacement = Slot::allocate().map_err(FaasError::from)?;
         self.pool.push(replacement.filled().leak());
         Ok(OwnedCap::adopt(copy))
-    }
-}
-
-/// Encodes an answer; also tells the slot of a capability that moves.
-fn encode(utcb: &Utcb, answer: Answer<'_>, seed: [u64; 2]) -> (Tag, Option<CapIndex>) {
-    match answer {
-        Answer::Request {
-            activation,
-            deadline_ns,
-            depth,
-            body,
-        } => {
-            let (body, bytes, given) = split(body);
-            let request = Request {
-                activation,
-                deadline_ns,
-                depth,
-                seed,
-                body,
-            };
-            (SupervisorReply::ready(utcb, Ok(&request), bytes), given)
-        }
-        Answer::Result(completion, body) => {
-            let (body, bytes, given) = split(body);
-            let completion = Completion { body, ..*completion };
-            (ActionsReply::invoke(utcb, Ok(&completion), bytes), given)
-        }
-        Answer::Failed(error) => (ActionsReply::invoke(utcb, Err(error), &[]), None),
-        Answer::Accepted(number) => (ActionsReply::invoke_async(utcb, Ok(&number)), None),
-    }
-}
-
-fn split(content: Content<'_>) -> (Body, &[u8], Option<CapIndex>) {
-    match content {
-        Content::Short(bytes) => (Body::Inline, bytes, None),
-        Content::Lent(cap, length) => {
-            let memory = Cap::new(cap).with_rights(Rights::READ);
-            (Body::Dataspace(Block { memory, length }), &[], None)
-        }
-        Content::Given(cap, length) => {
-            let memory = Cap::new(cap).granted();
-            (Body::Dataspace(Block { memory, length }), &[], Some(cap))
-        }
     }
 }
 

@@ -7,6 +7,7 @@
 
 extern crate alloc;
 
+mod answers;
 mod machine;
 mod registry;
 mod requests;

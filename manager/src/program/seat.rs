@@ -7,7 +7,7 @@ use interfaces::faas::{ActionsInterface, SupervisorInterface};
 use interfaces::parent::ParentInterface;
 use l4::exception::ExceptionFrame;
 use l4::object::{Factory, Irq, MapEntry, Scheduler, Task};
-use l4::protocol::{EXCEPTION, IRQ, PARENT, VCON, vcon};
+use l4::protocol::{EXCEPTION, PARENT, VCON, vcon};
 use l4::{CapIndex, Error, Rights, Tag, Utcb};
 use l4_rpc::{Incoming, Reply};
 use l4re::{Slot, console, server, start};
@@ -80,9 +80,9 @@ pub(crate) fn serve(setup: Setup, vacated: fn(usize)) -> Result<(), Error> {
             continue;
         }
         let sender = Sender::parse(received.label);
-        if received.tag.label() == IRQ {
-            // A notice of an earlier client may come late.
-            if sender == Some(Sender::ClientGone(seat.clients)) {
+        if let Some(Sender::ClientGone(client)) = sender {
+            // Only the kernel sends with this label. A notice of an earlier client may come late.
+            if client == seat.clients {
                 seat.close(vacated);
             }
             continue;
