@@ -28,6 +28,9 @@ impl Goal {
     }
 }
 
+/// What Linux is measured with: how the table calls it, and the name that the peer program prints.
+pub(super) type LinuxOperation = Option<(&'static str, &'static str)>;
+
 /// A figure of SPECIFICATION.md.
 pub(super) struct Figure {
     /// Its name there and in the results.
@@ -36,8 +39,8 @@ pub(super) struct Figure {
     pub(super) unit: &'static str,
     /// What it must reach.
     pub(super) goal: Goal,
-    /// What Linux is measured with: how the table calls it, and the name that the peer program prints.
-    pub(super) peer: Option<(&'static str, &'static str)>,
+    /// What it is compared with.
+    pub(super) peer: LinuxOperation,
 }
 
 /// Unit of what is counted.
@@ -94,8 +97,8 @@ pub(super) const FIGURES: [Figure; 10] = [
 /// Time to boot, in [`TIMES`] and the results.
 pub(super) const BOOT: &str = "boot";
 
-/// What is measured in time only, as it takes two CPUs: name, unit, and Linux's as in [`Figure::peer`].
-pub(super) const TIMES: [(&str, &str, Option<(&str, &str)>); 2] = [
+/// What is measured in time only, as it takes two CPUs: name, unit, and what it is compared with.
+pub(super) const TIMES: [(&str, &str, LinuxOperation); 2] = [
     (
         "ipc_cross_core",
         "ns",

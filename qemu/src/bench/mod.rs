@@ -5,6 +5,7 @@
 
 mod cpio;
 mod figures;
+mod load;
 mod peer;
 
 use std::cell::RefCell;
@@ -23,7 +24,7 @@ use crate::run::{find_qemu, interrupt_flag};
 use crate::steps::Steps;
 use crate::tools;
 
-use figures::{BOOT, BOOT_RATIO, FIGURES, Figure, INSTRUCTIONS, Row, SCALING, TIMES, Values};
+use figures::{BOOT, BOOT_RATIO, FIGURES, Figure, INSTRUCTIONS, LinuxOperation, Row, SCALING, TIMES, Values};
 use peer::{Peer, Setup};
 
 /// Image description of the tests, in the project's folder.
@@ -85,12 +86,16 @@ pub fn bench(root: &Path, qemu: &str, has_peer: bool) -> Result<(), Error> {
     steps.next("counting instructions");
     let counted = session.measure(&images, peer.as_ref(), Accelerator::TcgCounted, 1)?;
     steps.next("measuring time");
+    let busy = load::warning();
     let mut timed = session.measure(&images, peer.as_ref(), Accelerator::Tcg, CPUS)?;
     steps.next("measuring boot and scaling");
     let ratios = session.ratios(clients.as_ref(), peer.as_ref(), &mut timed)?;
     steps.next("results");
     let rows = rows(&counted, &timed, &ratios);
     print!("{}", figures::table(&rows));
+    if let Some(note) = busy {
+        println!("{note}");
+    }
     session.write(&rows)?;
     session.conclude(&rows, has_peer)
 }
@@ -104,7 +109,7 @@ struct Pair {
 
 /// Brings the measurements into the order of the table: instructions and ratios with goals, then times.
 fn rows(counted: &Pair, timed: &Pair, ratios: &Values) -> Vec<Row> {
-    let row = |name: &str, unit, goal, suffix: &str, pair: &Pair, peer: Option<(&'static str, _)>| {
+    let row = |name: &str, unit, goal, suffix: &str, pair: &Pair, peer: LinuxOperation| {
         let value = *pair.aerie.get(name).or_else(|| ratios.get(name))?;
         let linux = peer.and_then(|(title, key)| Some((title, *pair.linux.get(key)?)));
         Some(Row {
