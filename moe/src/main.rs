@@ -29,7 +29,8 @@ const OWN_MEMORY: u64 = 8 << 20;
 /// Runs programs for Linux.
 const RUNNER: &str = "linux-abi";
 const INIT_STACK: u64 = 1 << 20;
-const INIT_PRIORITY: u8 = 2;
+/// Above everything that init starts: it must be able to end what runs for ever.
+const INIT_PRIORITY: u8 = 190;
 
 /// Why the root task could not do its work.
 enum BootError {

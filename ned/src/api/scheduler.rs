@@ -5,8 +5,9 @@ use mlua::{Lua, Table, UserData, UserDataMethods, Value, Variadic};
 use super::{Cap, Kind};
 use crate::engine::{Engine, error};
 
-/// Priority of a program's first thread, if the script says nothing else.
-pub(super) const DEFAULT_PRIORITY: u8 = 2;
+/// Priority of a program's first thread, if the script says nothing else: above the workers of functions, which have
+/// 1 to 100.
+pub(super) const DEFAULT_PRIORITY: u8 = 120;
 /// CPUs that a set can name.
 const CPU_LIMIT: u32 = 64;
 
