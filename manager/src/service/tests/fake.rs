@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// An answer as it was seen.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Seen {
+pub(super) enum Seen {
     Request {
         deadline: u64,
         depth: u32,
@@ -30,33 +30,33 @@ pub enum Seen {
 }
 
 #[derive(Debug, Default)]
-pub struct Machine {
-    pub now: u64,
+pub(super) struct Machine {
+    pub(super) now: u64,
     /// Reply capabilities that are out, each with whether it may go without an answer.
-    pub replies: BTreeSet<CapIndex>,
-    pub forgotten: BTreeSet<CapIndex>,
-    pub answers: BTreeMap<CapIndex, Seen>,
-    pub caps: BTreeSet<CapIndex>,
-    pub notified: Vec<CapIndex>,
-    pub programs: usize,
+    pub(super) replies: BTreeSet<CapIndex>,
+    pub(super) forgotten: BTreeSet<CapIndex>,
+    pub(super) answers: BTreeMap<CapIndex, Seen>,
+    pub(super) caps: BTreeSet<CapIndex>,
+    pub(super) notified: Vec<CapIndex>,
+    pub(super) programs: usize,
     /// Limits and payers of live workers.
-    pub workers: BTreeMap<u16, Launch>,
-    pub order: Vec<String>,
+    pub(super) workers: BTreeMap<u16, Launch>,
+    pub(super) order: Vec<String>,
     /// What the client's account has left, and what destroyed workers will give back later.
-    pub memory: u64,
-    pub returning: Vec<(u64, u64)>,
-    pub refuse_launch: Option<LaunchError>,
-    pub refuse_load: bool,
-    pub refuse_copy: bool,
-    pub bad_dataspace: bool,
+    pub(super) memory: u64,
+    pub(super) returning: Vec<(u64, u64)>,
+    pub(super) refuse_launch: Option<LaunchError>,
+    pub(super) refuse_load: bool,
+    pub(super) refuse_copy: bool,
+    pub(super) bad_dataspace: bool,
     next_cap: u32,
 }
 
 /// How long a destroyed worker's memory takes to come back.
-pub const TEARDOWN_NS: u64 = 300_000;
+pub(super) const TEARDOWN_NS: u64 = 300_000;
 
 impl Machine {
-    pub fn new(memory: u64) -> Machine {
+    pub(super) fn new(memory: u64) -> Machine {
         Machine {
             now: 1,
             memory,
@@ -70,13 +70,13 @@ impl Machine {
         CapIndex(self.next_cap)
     }
 
-    pub fn reply(&mut self) -> CapIndex {
+    pub(super) fn reply(&mut self) -> CapIndex {
         let reply = self.fresh();
         self.replies.insert(reply);
         reply
     }
 
-    pub fn cap(&mut self) -> CapIndex {
+    pub(super) fn cap(&mut self) -> CapIndex {
         let cap = self.fresh();
         self.caps.insert(cap);
         cap
@@ -243,14 +243,14 @@ impl Platform for Machine {
     }
 }
 
-pub type TestService = Service<Machine>;
+pub(super) type TestService = Service<Machine>;
 
-pub const WORKER_MEMORY: u64 = 1 << 20;
-pub const TIMEOUT_NS: u64 = 75_000_000;
-pub const MEMORY_WAIT_NS: u64 = 50_000_000;
-pub const KEEPALIVE_NS: u64 = 1_000_000_000;
+pub(super) const WORKER_MEMORY: u64 = 1 << 20;
+pub(super) const TIMEOUT_NS: u64 = 75_000_000;
+pub(super) const MEMORY_WAIT_NS: u64 = 50_000_000;
+pub(super) const KEEPALIVE_NS: u64 = 1_000_000_000;
 
-pub fn config(mode: StartMode) -> ActionConfig {
+pub(super) fn config(mode: StartMode) -> ActionConfig {
     ActionConfig {
         memory_bytes: WORKER_MEMORY,
         timeout_ns: TIMEOUT_NS,
@@ -263,7 +263,7 @@ pub fn config(mode: StartMode) -> ActionConfig {
     }
 }
 
-pub fn definition(name: &str, config: ActionConfig) -> Definition<'_> {
+pub(super) fn definition(name: &str, config: ActionConfig) -> Definition<'_> {
     Definition {
         name: name.as_bytes(),
         code_bytes: 5000,
@@ -273,7 +273,7 @@ pub fn definition(name: &str, config: ActionConfig) -> Definition<'_> {
     }
 }
 
-pub fn service() -> TestService {
+pub(super) fn service() -> TestService {
     service_with(
         Limits {
             actions: 4,
@@ -287,23 +287,23 @@ pub fn service() -> TestService {
     )
 }
 
-pub fn service_with(limits: Limits, workers_worth: u64) -> TestService {
+pub(super) fn service_with(limits: Limits, workers_worth: u64) -> TestService {
     Service::new(Machine::new(workers_worth * WORKER_MEMORY), limits)
 }
 
 /// A client, and workers, in a few words.
 impl TestService {
-    pub fn with_action(mut self, name: &str, config: ActionConfig) -> TestService {
+    pub(super) fn with_action(mut self, name: &str, config: ActionConfig) -> TestService {
         assert_eq!(self.create_action(name, config), Ok(()));
         self
     }
 
-    pub fn create_action(&mut self, name: &str, config: ActionConfig) -> Result<(), FaasError> {
+    pub(super) fn create_action(&mut self, name: &str, config: ActionConfig) -> Result<(), FaasError> {
         let code = self.platform.cap();
         self.create(&definition(name, config), code, None)
     }
 
-    pub fn update_action(&mut self, name: &str, config: ActionConfig) -> Result<u32, FaasError> {
+    pub(super) fn update_action(&mut self, name: &str, config: ActionConfig) -> Result<u32, FaasError> {
         let (code, environment) = (self.platform.cap(), self.platform.cap());
         let definition = Definition {
             environment_bytes: 22,
@@ -312,7 +312,7 @@ impl TestService {
         self.update(&definition, code, Some(environment))
     }
 
-    pub fn request(
+    pub(super) fn request(
         &mut self,
         worker: Option<WorkerId>,
         style: Style,
@@ -333,15 +333,15 @@ impl TestService {
         reply
     }
 
-    pub fn call(&mut self, name: &str) -> CapIndex {
+    pub(super) fn call(&mut self, name: &str) -> CapIndex {
         self.request(None, Style::Wait, name, Sent::Short(b"in"))
     }
 
-    pub fn nested(&mut self, worker: WorkerId, name: &str) -> CapIndex {
+    pub(super) fn nested(&mut self, worker: WorkerId, name: &str) -> CapIndex {
         self.request(Some(worker), Style::Wait, name, Sent::Short(b"in"))
     }
 
-    pub fn live(&self) -> Vec<WorkerId> {
+    pub(super) fn live(&self) -> Vec<WorkerId> {
         self.workers
             .iter()
             .map(|(place, worker)| worker.id(place))
@@ -349,45 +349,45 @@ impl TestService {
     }
 
     /// The worker that was started last.
-    pub fn newest(&self) -> WorkerId {
+    pub(super) fn newest(&self) -> WorkerId {
         self.live()
             .into_iter()
             .max_by_key(|id| id.generation)
             .expect("no worker")
     }
 
-    pub fn ready(&mut self, id: WorkerId) -> CapIndex {
+    pub(super) fn ready(&mut self, id: WorkerId) -> CapIndex {
         let reply = self.platform.reply();
         self.worker_ready(id, reply);
         self.check();
         reply
     }
 
-    pub fn done(&mut self, id: WorkerId, result: Sent<'_>) -> CapIndex {
+    pub(super) fn done(&mut self, id: WorkerId, result: Sent<'_>) -> CapIndex {
         let reply = self.platform.reply();
         self.worker_done(id, reply, WorkerTimes::default(), Outcome::Result(result));
         self.check();
         reply
     }
 
-    pub fn pass(&mut self, nanoseconds: u64) {
+    pub(super) fn pass(&mut self, nanoseconds: u64) {
         self.platform.now += nanoseconds;
         self.on_time();
         self.check();
     }
 
-    pub fn seen(&self, reply: CapIndex) -> Option<&Seen> {
+    pub(super) fn seen(&self, reply: CapIndex) -> Option<&Seen> {
         self.platform.answers.get(&reply)
     }
 
-    pub fn error(&self, reply: CapIndex) -> &FaasError {
+    pub(super) fn error(&self, reply: CapIndex) -> &FaasError {
         match self.seen(reply) {
             Some(Seen::Failed(error)) => error,
             other => panic!("{other:?} is no error"),
         }
     }
 
-    pub fn result(&self, reply: CapIndex) -> (Completion, Vec<u8>) {
+    pub(super) fn result(&self, reply: CapIndex) -> (Completion, Vec<u8>) {
         match self.seen(reply) {
             Some(Seen::Result { completion, body }) => (*completion, body.clone()),
             other => panic!("{other:?} is no result"),
@@ -395,7 +395,7 @@ impl TestService {
     }
 
     /// Closes the service and makes sure that nothing is left.
-    pub fn close_and_check(mut self) {
+    pub(super) fn close_and_check(mut self) {
         self.close();
         self.check();
         let machine = &self.platform;

@@ -182,6 +182,13 @@ fn what_makes_no_sense_is_refused_and_leaves_nothing() {
     ] {
         assert_eq!(service.create_action(name, config), Err(expected));
     }
+    service.close_and_check();
+}
+
+#[test]
+fn definitions_that_make_no_sense_are_refused() {
+    let mut service = service();
+    let fine = config(StartMode::Boot);
     let snapshot = service.create_action("g", config(StartMode::Snapshot));
     assert!(matches!(snapshot, Err(FaasError::Unsupported(_))));
     let definitions = [
@@ -213,6 +220,14 @@ fn what_makes_no_sense_is_refused_and_leaves_nothing() {
             "{definition:?}"
         );
     }
+    service.close_and_check();
+}
+
+#[test]
+fn code_and_names_that_make_no_sense_are_refused() {
+    let mut service = service().with_action("f", config(StartMode::Boot));
+    let fine = config(StartMode::Boot);
+    let long = "x".repeat(1000);
     service.platform().refuse_load = true;
     let invalid = FaasError::InvalidImage(ImageFault::NotElf);
     assert_eq!(service.create_action("g", fine.clone()), Err(invalid.clone()));

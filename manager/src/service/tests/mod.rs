@@ -46,6 +46,12 @@ impl Service<Machine> {
             }
             assert_eq!(idle_count, action.idle_count);
         }
+        self.check_workers();
+        self.check_activations();
+        assert!(!self.unserved);
+    }
+
+    fn check_workers(&self) {
         for (place, worker) in self.workers.iter() {
             assert!(self.platform.workers.contains_key(&place));
             let children = self
@@ -62,6 +68,9 @@ impl Service<Machine> {
             }
         }
         assert_eq!(self.platform.workers.len(), self.workers.len());
+    }
+
+    fn check_activations(&self) {
         for (_, activation) in self.activations.iter() {
             if let Some(caller) = activation.caller.worker() {
                 assert!(self.worker(caller).is_some(), "a nested call outlives its caller");
@@ -80,6 +89,5 @@ impl Service<Machine> {
                 Stage::Finished(_) => {}
             }
         }
-        assert!(!self.unserved);
     }
 }

@@ -1,6 +1,6 @@
 //! Anything, in any order, with failures anywhere.
 
-use super::fake::{TIMEOUT_NS, TestService, WORKER_MEMORY, config, service};
+use super::fake::{Machine, TIMEOUT_NS, TestService, WORKER_MEMORY, config, service};
 use crate::body::Sent;
 use crate::label::WorkerId;
 use crate::platform::LaunchError;
@@ -97,6 +97,59 @@ fn activation(service: &TestService, number: u64) -> u64 {
         .unwrap_or(number)
 }
 
+fn spoil(machine: &mut Machine, step: Step) {
+    match step {
+        Step::RefuseLaunch(how) => {
+            machine.refuse_launch = match how {
+                0 => Some(LaunchError::Later),
+                1 => Some(LaunchError::LimitTooLow),
+                2 => Some(LaunchError::Refused(l4::Error::NoMemory)),
+                _ => None,
+            };
+        }
+        Step::Refuse { load, copy, bad } => {
+            (machine.refuse_load, machine.refuse_copy, machine.bad_dataspace) = (load, copy, bad);
+        }
+        other => unreachable!("{other:?} spoils nothing"),
+    }
+}
+
+fn take_from_worker(service: &mut TestService, step: Step) {
+    match step {
+        Step::Ready(number) => {
+            let worker = pick(service, number);
+            service.ready(worker);
+        }
+        Step::Done {
+            worker,
+            large,
+            too_large,
+        } => {
+            let worker = pick(service, worker);
+            let length = if too_large { u64::MAX } else { 5000 };
+            let cap = (large || too_large).then(|| service.platform().cap());
+            let result = cap.map_or(Sent::Short(b"out"), |cap| Sent::Dataspace { cap, length });
+            let reply = service.platform().reply();
+            service.worker_done(worker, reply, WorkerTimes::default(), Outcome::Result(result));
+        }
+        Step::Failed(number) => {
+            let (worker, reply) = (pick(service, number), service.platform().reply());
+            let outcome = if number % 2 == 0 {
+                Outcome::Error(FaasError::failed("no"))
+            } else {
+                Outcome::Broken(FaasError::panic("no", "f.rs:1:1"))
+            };
+            service.worker_done(worker, reply, WorkerTimes::default(), outcome);
+        }
+        Step::Faulted(number) => {
+            let (worker, reply) = (pick(service, number), service.platform().reply());
+            service.worker_faulted(worker, reply, &ExceptionFrame::default());
+        }
+        Step::Logged(number) => drop(service.worker_logged(pick(service, number), b"line\n")),
+        other => unreachable!("{other:?} comes from no worker"),
+    }
+}
+
 fn take(service: &mut TestService, step: Step, calls: &mut Vec<CapIndex>) {
     match step {
         Step::Create(name, warm) => {
@@ -133,36 +186,9 @@ fn take(service: &mut TestService, step: Step, calls: &mut Vec<CapIndex>) {
                 calls.push(reply);
             }
         }
-        Step::Ready(number) => {
-            let worker = pick(service, number);
-            service.ready(worker);
+        Step::Ready(_) | Step::Done { .. } | Step::Failed(_) | Step::Faulted(_) | Step::Logged(_) => {
+            take_from_worker(service, step);
         }
-        Step::Done {
-            worker,
-            large,
-            too_large,
-        } => {
-            let worker = pick(service, worker);
-            let length = if too_large { u64::MAX } else { 5000 };
-            let cap = (large || too_large).then(|| service.platform().cap());
-            let result = cap.map_or(Sent::Short(b"out"), |cap| Sent::Dataspace { cap, length });
-            let reply = service.platform().reply();
-            service.worker_done(worker, reply, WorkerTimes::default(), Outcome::Result(result));
-        }
-        Step::Failed(number) => {
-            let (worker, reply) = (pick(service, number), service.platform().reply());
-            let outcome = if number % 2 == 0 {
-                Outcome::Error(FaasError::failed("no"))
-            } else {
-                Outcome::Broken(FaasError::panic("no", "f.rs:1:1"))
-            };
-            service.worker_done(worker, reply, WorkerTimes::default(), outcome);
-        }
-        Step::Faulted(number) => {
-            let (worker, reply) = (pick(service, number), service.platform().reply());
-            service.worker_faulted(worker, reply, &ExceptionFrame::default());
-        }
-        Step::Logged(number) => drop(service.worker_logged(pick(service, number), b"line\n")),
         Step::Fetch {
             from,
             pick: number,
@@ -179,18 +205,7 @@ fn take(service: &mut TestService, step: Step, calls: &mut Vec<CapIndex>) {
             let _ = service.cancel(worker, number);
         }
         Step::Pass(nanoseconds) => service.pass(nanoseconds),
-        Step::RefuseLaunch(how) => {
-            service.platform().refuse_launch = match how {
-                0 => Some(LaunchError::Later),
-                1 => Some(LaunchError::LimitTooLow),
-                2 => Some(LaunchError::Refused(l4::Error::NoMemory)),
-                _ => None,
-            };
-        }
-        Step::Refuse { load, copy, bad } => {
-            let machine = service.platform();
-            (machine.refuse_load, machine.refuse_copy, machine.bad_dataspace) = (load, copy, bad);
-        }
+        Step::RefuseLaunch(_) | Step::Refuse { .. } => spoil(service.platform(), step),
     }
     service.check();
 }
