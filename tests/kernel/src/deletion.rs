@@ -1,6 +1,6 @@
 //! What ends leaves nothing behind and disturbs nobody.
 
-use crate::harness::{FACTORY, PRIORITY, Test, TestResult, cpu_count, settled_counters};
+use crate::harness::{FACTORY, Failure, PRIORITY, Test, TestResult, cpu_count, settled_counters};
 use crate::partner::{Partner, Place, Role};
 use crate::{check, check_eq, tests};
 use alloc::sync::Arc;
@@ -66,7 +66,7 @@ fn frames_come_back() -> TestResult {
         cycle()?;
     }
     let before = settled_counters()?;
-    for _ in 0..50 {
+    for _ in 0..20 {
         cycle()?;
     }
     let after = settled_counters()?;
@@ -102,9 +102,20 @@ fn an_account_can_end_itself() -> TestResult {
 }
 
 fn destruction_does_not_hold_up_others() -> TestResult {
-    let dataspace = memory::create_dataspace(32 << 20)?;
-    for page in 0..(8 << 20) / 0x1000u64 {
-        Dataspace(dataspace.index()).write(page * 0x1000, &[1])?;
+    // The best of some attempts: a busy host delays all of an emulated machine now and then.
+    let mut best = u64::MAX;
+    for _ in 0..5 {
+        best = best.min(worst_delay_while_deleting(8192)?);
+    }
+    check!(best < 10_000_000);
+    Ok(())
+}
+
+/// Deletes a dataspace of `pages` pages beside a thread that wakes up all the time; returns its worst delay.
+fn worst_delay_while_deleting(pages: u64) -> Result<u64, Failure> {
+    let dataspace = memory::create_dataspace(pages * l4::PAGE_SIZE)?;
+    for page in 0..pages {
+        Dataspace(dataspace.index()).write(page * l4::PAGE_SIZE, &[1])?;
     }
     let worst = Arc::new(AtomicU64::new(0));
     let longest = worst.clone();
@@ -127,9 +138,7 @@ fn destruction_does_not_hold_up_others() -> TestResult {
     clock::sleep(1_000_000);
     dataspace.delete()?;
     ticker.join()?;
-    // In pieces it takes far less; as a whole 2,048 pages would take longer than this.
-    check!(worst.load(Ordering::SeqCst) < 50_000_000);
-    Ok(())
+    Ok(worst.load(Ordering::SeqCst))
 }
 
 fn tasks_come_and_go_on_all_cpus() -> TestResult {
@@ -149,7 +158,7 @@ fn tasks_come_and_go_on_all_cpus() -> TestResult {
             ..Builder::default()
         };
         threads.push(builder.spawn(move || {
-            for round in 0..40 {
+            for round in 0..20 {
                 let place = Place {
                     cpu: (cpu + round % 2) % cpus,
                     ..Place::TASK
@@ -169,7 +178,7 @@ fn tasks_come_and_go_on_all_cpus() -> TestResult {
 
 fn clients_and_servers_end_at_any_time() -> TestResult {
     let cpus = cpu_count()?;
-    for round in 0..60u64 {
+    for round in 0..40u64 {
         let mut server = Partner::start(
             Role::Echo,
             Place {

@@ -441,7 +441,7 @@ fn bad_registers_end_the_thread() -> TestResult {
     })?;
     let mut frame = victim.fault()?;
     frame.rip += 2;
-    frame.rflags = u64::MAX & !0x100;
+    frame.rflags = !0x100;
     victim.go_on(Some(&frame))?;
     let frame = victim.fault()?;
     // I/O privilege, nested task, virtual mode: never; interrupts on: always.

@@ -8,6 +8,7 @@
 extern crate alloc;
 
 mod capabilities;
+mod dataspaces;
 mod deletion;
 mod exceptions;
 mod harness;
@@ -17,6 +18,7 @@ mod messages;
 mod notifications;
 mod objects;
 mod partner;
+mod registers;
 mod replies;
 mod scheduling;
 mod threads;
@@ -35,8 +37,10 @@ const SUITES: &[&[harness::Test]] = &[
     replies::TESTS,
     capabilities::TESTS,
     memory::TESTS,
+    dataspaces::TESTS,
     exceptions::TESTS,
     threads::TESTS,
+    registers::TESTS,
     notifications::TESTS,
     scheduling::TESTS,
     deletion::TESTS,

@@ -1,6 +1,6 @@
 //! Schedulers: priorities, time slices, CPUs.
 
-use crate::harness::{PRIORITY, Test, TestResult, cpu_count, other_cpu};
+use crate::harness::{PRIORITY, Test, TestResult, cpu_count, eventually, other_cpu};
 use crate::partner::{Partner, Place, Role};
 use crate::{check, check_eq, tests};
 use alloc::sync::Arc;
@@ -110,13 +110,13 @@ fn equal_priorities_share_the_time() -> TestResult {
         thread.kill()?;
     }
     let (least, most) = (counts.iter().min().copied(), counts.iter().max().copied());
-    check!(least.zip(most).is_some_and(|(least, most)| least * 3 > most));
+    check!(least.zip(most).is_some_and(|(least, most)| least * 10 > most));
     Ok(())
 }
 
 fn a_slice_has_its_length() -> TestResult {
     let place = Placement {
-        slice_us: 2000,
+        slice_us: 1000,
         ..at(0, PRIORITY - 1)
     };
     let before = Debug(CapIndex::DEBUG).cpu_counters(0)?.thread_switches;
@@ -126,8 +126,8 @@ fn a_slice_has_its_length() -> TestResult {
     for (thread, _) in threads {
         thread.kill()?;
     }
-    // 50 slices of 2 ms in 100 ms; an emulated machine may lose some.
-    check!((15..=80).contains(&switches));
+    // 100 slices of 1 ms in 100 ms, of which an emulated machine may lose some; with slices of 10 ms it were 10.
+    check!((20..=250).contains(&switches));
     Ok(())
 }
 
@@ -253,8 +253,7 @@ fn a_running_thread_moves() -> TestResult {
         for home in [0, cpu, 0, cpu] {
             ALL.place(thread.cap(), at(home, PRIORITY - 1))?;
             let before = count.load(Ordering::Relaxed);
-            clock::sleep(30_000_000);
-            check!(count.load(Ordering::Relaxed) > before);
+            check!(eventually(|| count.load(Ordering::Relaxed) > before));
         }
         thread.kill()?;
     }
