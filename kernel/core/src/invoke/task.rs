@@ -81,11 +81,8 @@ fn unmap(call: &Call, task: Ref<Task>) -> Result<Outcome, Error> {
     } else {
         capability::settle(capability::revoke(slot));
     }
-    if task.header.is_dead() || call.thread.header.is_dead() {
-        Ok(Outcome::Gone)
-    } else {
-        DONE
-    }
+    // A caller that ends with it may run on until it is stopped: it goes on with a result like any other.
+    DONE
 }
 
 fn cap_info(call: &Call, task: Ref<Task>) -> Result<Outcome, Error> {

@@ -139,6 +139,10 @@ fn choose(domain: &Domain, cpu: &'static Cpu, stays: Option<Ref<Thread>>) -> Opt
         let best = queued.max(handoff.map(|thread| thread.priority()));
         let rotate = cpu.timeouts.slice_is_over(domain, machine_now_if(domain, cpu));
         if best.is_none_or(|best| best < priority || (best == priority && !rotate)) {
+            if rotate {
+                // Who waited for the slice's end has gone: an end that has passed would make the timer fire for ever.
+                cpu.timeouts.set_slice_end(domain, NEVER);
+            }
             if let Some(thread) = handoff {
                 enqueue(domain, cpu, thread);
             }
@@ -204,7 +208,9 @@ fn switch(domain: &Domain, cpu: &'static Cpu, from: Option<Ref<Thread>>, to: Ref
 }
 
 /// Leaves the current thread without another one to go to.
-fn leave_thread(_domain: &Domain, cpu: &'static Cpu, from: Option<Ref<Thread>>) {
+fn leave_thread(domain: &Domain, cpu: &'static Cpu, from: Option<Ref<Thread>>) {
+    // A slice that nobody uses must not make the timer fire.
+    cpu.timeouts.set_slice_end(domain, NEVER);
     let Some(from) = from else { return };
     account_time(Some(from), None);
     // SAFETY: As in `switch`.
