@@ -27,6 +27,8 @@ pub mod reaper;
 mod root_image;
 pub mod schedule;
 pub mod sync;
+#[cfg(test)]
+mod tests;
 pub mod thread;
 pub mod timeout;
 pub mod tlb;

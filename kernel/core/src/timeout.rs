@@ -338,13 +338,21 @@ impl TimeoutQueue {
     /// Whose timers are in the heap, with their deadlines. Checks that the heap is one.
     pub(crate) fn armed(&self, domain: &Domain) -> std::vec::Vec<(Owner, u64)> {
         let mut found = std::vec::Vec::new();
-        let mut open: std::vec::Vec<_> = self.root.get(domain).map(|root| (root, None)).into_iter().collect();
+        let mut open: std::vec::Vec<_> = self
+            .root
+            .get(domain)
+            .map(|root| (root, None))
+            .into_iter()
+            .collect();
         while let Some((owner, before)) = open.pop() {
             let links = owner.timer().links.get(domain);
             assert!(links.armed, "a timer in the heap is not armed");
             let previous = before.map(|(previous, _)| previous);
             assert_eq!(links.previous, previous, "links of the heap disagree");
-            assert!(before.is_none_or(|(_, least)| least <= links.deadline), "a parent is later");
+            assert!(
+                before.is_none_or(|(_, least)| least <= links.deadline),
+                "a parent is later"
+            );
             let least = before.map_or(0, |(_, least)| least);
             open.extend(links.sibling.map(|sibling| (sibling, Some((owner, least)))));
             open.extend(links.child.map(|child| (child, Some((owner, links.deadline)))));

@@ -298,7 +298,10 @@ pub(crate) fn tree(object: Ref<Header>) -> std::vec::Vec<(*const Slot, u8)> {
         let previous = slot.previous().map(|previous| previous.as_ptr().cast_const());
         assert_eq!(previous, found.last().map(|(slot, _)| *slot));
         let above = found.last().map_or(0, |(_, depth)| depth + 1);
-        assert!(slot.depth() <= above, "a slot is deeper than a child of the one before it");
+        assert!(
+            slot.depth() <= above,
+            "a slot is deeper than a child of the one before it"
+        );
         assert!(matches!(slot.read(), SlotState::Object(held) if held.object == object));
         found.push((address.as_ptr(), slot.depth()));
         next = slot.next.get();

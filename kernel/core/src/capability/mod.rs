@@ -9,6 +9,8 @@ mod derivation;
 mod slot;
 mod table;
 
+#[cfg(test)]
+pub(crate) use derivation::tree;
 pub use derivation::{Removal, Replace, Target, clear_all, copy, insert_root, remove, revoke};
 pub(crate) use derivation::{copy_into, drop_slot, fill, settle};
 pub use slot::{Capability, Slot, SlotState};

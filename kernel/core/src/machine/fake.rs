@@ -28,6 +28,9 @@ const USABLE: MemoryRange = MemoryRange {
 const KERNEL_ROOT: PhysAddr = PhysAddr(PAGE_SIZE);
 const CPUS: u32 = 8;
 
+/// What each look at the clock takes while a test drives the machine.
+const CLOCK_STEP_NS: u64 = 100;
+
 static LOCALS: [AtomicU64; CPUS as usize] = [const { AtomicU64::new(0) }; CPUS as usize];
 static LOCK: Mutex<()> = Mutex::new(());
 static FLUSHES: [AtomicU64; CPUS as usize] = [const { AtomicU64::new(0) }; CPUS as usize];
@@ -44,7 +47,7 @@ static RECORDED: [AtomicU32; CPUS as usize] = [const { AtomicU32::new(0) }; CPUS
 
 std::thread_local! {
     static CPU: Cell<u32> = const { Cell::new(0) };
-    static HALT: Cell<Option<fn()>> = const { Cell::new(None) };
+    static WAIT: Cell<Option<fn(Wait)>> = const { Cell::new(None) };
 }
 
 /// The right to use the machine.
@@ -72,13 +75,22 @@ pub fn set_cpu(cpu: u32) {
     CPU.set(cpu);
 }
 
+/// How a CPU waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// It is halted until it has an interrupt.
+    Halt,
+    /// It looks again and again, and lets interrupts in.
+    Spin,
+}
+
 /// From now on the caller is all CPUs in turn ([`set_cpu`]): pokes and timers are recorded for it to deliver, and a CPU
-/// that halts calls `halt`, which returns when that CPU has an interrupt. `None` ends that.
+/// that waits calls `wait`, in which the others go on. `None` ends that.
 ///
 /// Requests to flush translations are served as soon as they are made: who makes them waits.
-pub fn drive(halt: Option<fn()>) {
-    DRIVEN.store(halt.is_some(), Ordering::SeqCst);
-    HALT.set(halt);
+pub fn drive(wait: Option<fn(Wait)>) {
+    DRIVEN.store(wait.is_some(), Ordering::SeqCst);
+    WAIT.set(wait);
 }
 
 /// Tells whether a CPU was poked since this was asked last.
@@ -135,7 +147,13 @@ fn pointer(address: PhysAddr) -> *mut u8 {
 
 #[unsafe(no_mangle)]
 fn machine_now() -> u64 {
-    NOW.load(Ordering::SeqCst)
+    // Who waits for a time must see it come.
+    let step = if DRIVEN.load(Ordering::Relaxed) {
+        CLOCK_STEP_NS
+    } else {
+        0
+    };
+    NOW.fetch_add(step, Ordering::SeqCst)
 }
 
 #[unsafe(no_mangle)]
@@ -165,8 +183,8 @@ fn machine_poke(cpu: u32) {
 
 #[unsafe(no_mangle)]
 fn machine_wait_for_interrupt() {
-    if let Some(halt) = HALT.get() {
-        halt();
+    if let Some(wait) = WAIT.get() {
+        wait(Wait::Halt);
     }
 }
 
@@ -181,7 +199,11 @@ fn machine_take_device() -> u32 {
 }
 
 #[unsafe(no_mangle)]
-fn machine_allow_interrupts() {}
+fn machine_allow_interrupts() {
+    if let Some(wait) = WAIT.get() {
+        wait(Wait::Spin);
+    }
+}
 
 #[unsafe(no_mangle)]
 fn machine_activate(_root: PhysAddr) {}

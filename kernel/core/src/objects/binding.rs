@@ -165,7 +165,10 @@ impl Binding {
             // SAFETY: As in `bind`.
             let binding = unsafe { address.as_ref() };
             assert_eq!(binding.thread(), Some(thread));
-            let previous = binding.previous.get(domain).map(|previous| previous.as_ptr().cast_const());
+            let previous = binding
+                .previous
+                .get(domain)
+                .map(|previous| previous.as_ptr().cast_const());
             assert_eq!(previous, found.last().copied());
             found.push(address.as_ptr().cast_const());
             next = binding.next.get(domain);

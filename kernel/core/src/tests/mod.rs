@@ -1,0 +1,11 @@
+//! Tests of what happens between CPUs, on the host: a few threads on two CPUs of a fake machine, whose test is the
+//! hardware and tries every order of what they and the hardware do. A kernel entry runs to its end under its locks, so
+//! orders of entries are all the orders there are.
+
+mod destruction;
+mod explore;
+mod invariants;
+mod notifications;
+mod rendezvous;
+mod script;
+mod world;
