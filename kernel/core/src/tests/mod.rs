@@ -5,6 +5,7 @@
 mod destruction;
 mod explore;
 mod invariants;
+mod models;
 mod notifications;
 mod rendezvous;
 mod script;

@@ -2,7 +2,9 @@
 
 use super::explore::{End, Scenario, Story};
 use super::script::{Op, Seen};
-use super::world::{GATE, GATE_LABEL, Place, REPLY, thread};
+use super::world::{FREE, GATE, GATE_LABEL, Place, REPLY, SIGNAL, thread};
+use l4::Rights;
+use l4::cap::SendItem;
 use std::collections::BTreeSet;
 use std::vec;
 use std::vec::Vec;
@@ -201,4 +203,24 @@ fn threads_that_move_lose_no_message() {
         });
         assert_eq!(outcomes.len(), 1);
     }
+}
+
+#[test]
+fn an_answer_brings_its_capability_to_a_caller_that_moved() {
+    let item = SendItem::map(SIGNAL, Rights::WRITE);
+    let server = vec![Op::wait(), Op::reply_and_wait(None, 7).passing(item).for_ever()];
+    let client = vec![
+        Op::place(thread(0), 1, 10),
+        Op::call(GATE, 1).taking(FREE),
+        Op::trigger(FREE),
+        Op::place(thread(0), 0, 10),
+    ];
+    let outcomes = everywhere(
+        &[client, server, vec![Op::place(thread(1), 1, 10)]],
+        0,
+        |stories| {
+            assert_eq!(stories[0].0, [Seen::DONE, answered(7), Seen::DONE, Seen::DONE]);
+        },
+    );
+    assert_eq!(outcomes.len(), 1);
 }
