@@ -33,10 +33,6 @@ pub(super) fn wait_for_thread(cpu: &'static Cpu) {
             machine_allow_interrupts();
             continue;
         }
-        if !cpu.deferred.load(Ordering::Relaxed).is_null() {
-            // The end of an object just made a notification due.
-            continue;
-        }
         halt(cpu);
     }
     cpu.counters.add(Event::IdleNanoseconds, machine_now() - since);
