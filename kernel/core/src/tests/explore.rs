@@ -135,7 +135,10 @@ fn wait(how: Wait) {
         if !run.step() {
             fake::set_cpu(0);
             ipc::interrupt_wait(world::idle_threads()[1]);
-            assert!(fake::is_poked(this), "a halted CPU is not told of a thread that is ready");
+            assert!(
+                fake::is_poked(this),
+                "a halted CPU is not told of a thread that is ready"
+            );
         }
         fake::set_cpu(this);
     }
