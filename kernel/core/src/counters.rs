@@ -122,7 +122,8 @@ pub fn capabilities() -> u64 {
     total(|existing| &existing.capabilities)
 }
 
-/// Objects whose end has begun and whose memory is not free yet.
+/// Objects whose end has begun and whose memory is about to be free; a dataspace that a region still shows is not among
+/// them.
 pub fn dying_objects() -> u64 {
     total(|existing| &existing.dying)
 }

@@ -280,9 +280,8 @@ impl Ref<Header> {
     /// As [`Ref::release`] of the typed reference.
     pub fn release(self) {
         if self.references.fetch_sub(1, Ordering::AcqRel) == 1 {
-            if self.mark_dead() {
-                crate::counters::dying(1);
-            }
+            self.mark_dead();
+            crate::counters::dying(1);
             crate::epoch::retire(self);
         }
     }

@@ -65,11 +65,18 @@ pub(crate) fn destroy(object: Ref<Header>) {
     }
 }
 
-/// Goes on with the end of an object whose step was done early because it had users left: the last of them hands over
-/// the reference that was counted for the users.
+/// Goes on with the end of an object that was parked until something else happened; the caller hands over a counted
+/// reference.
 pub(crate) fn resume(object: Ref<Header>) {
     Cpu::this().reaper.push(object);
     crate::schedule::expect_work();
+}
+
+/// Goes on with the end of an object whose step was done early because it had users left: the last of them hands over
+/// the reference that was counted for the users.
+pub(crate) fn reopen(object: Ref<Header>) {
+    counters::dying(1);
+    resume(object);
 }
 
 /// Works on this CPU's dying objects for a while. Tells whether work is left.
@@ -85,6 +92,8 @@ pub(crate) fn work(mut budget: u32) -> bool {
                 objects::notify_watcher(object);
                 object.abandon();
                 object.release();
+                // What a region still shows lives on, without dying.
+                counters::dying(-1);
                 stuck = 0;
                 continue;
             }

@@ -29,7 +29,8 @@ pub struct Counters {
     pub schedulers: u64,
     /// Capability slots in use, all tasks together.
     pub capabilities: u64,
-    /// Destroyed objects whose memory is not free again yet.
+    /// Destroyed objects whose memory is about to be free again. A dataspace without a capability that a region still
+    /// shows is not among them.
     pub dying: u64,
 }
 

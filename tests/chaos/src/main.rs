@@ -44,8 +44,6 @@ const LOOK_NS: u64 = 200_000;
 /// How long the kernel may take to free what was destroyed.
 const SETTLE_NS: u64 = 2_000_000_000;
 const SETTLE_LOOK_NS: u64 = 1_000_000;
-/// Without a change for so many looks, nothing is being taken apart any more.
-const STEADY_LOOKS: u32 = 30;
 
 /// Labels of the root task's gates: ends of attackers, and their faults.
 const ENDS: u64 = 0x10;
@@ -303,20 +301,17 @@ fn described(frame: &ExceptionFrame) -> alloc::string::String {
     )
 }
 
-/// The machine's counters once they don't change any more. Some objects may be dying for good: dataspaces that only a region
-/// of a living task shows.
+/// The machine's counters once nothing is being taken apart any more.
 fn settled() -> Result<Counters, Error> {
     let deadline = clock::after(SETTLE_NS);
-    let mut last = Debug(CapIndex::DEBUG).counters()?;
-    let mut looks = 0;
-    while looks < STEADY_LOOKS {
+    loop {
+        let counters = Debug(CapIndex::DEBUG).counters()?;
+        if counters.dying == 0 {
+            return Ok(counters);
+        }
         if clock::now_ns() > deadline {
             return Err(Error::Busy);
         }
         clock::sleep(SETTLE_LOOK_NS);
-        let now = Debug(CapIndex::DEBUG).counters()?;
-        looks = if now == last { looks + 1 } else { 0 };
-        last = now;
     }
-    Ok(last)
 }

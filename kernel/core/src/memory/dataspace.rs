@@ -89,7 +89,7 @@ impl Leaving {
         };
         if orphaned {
             // The users' reference becomes the reaper's.
-            reaper::resume(dataspace.erase());
+            reaper::reopen(dataspace.erase());
         } else {
             dataspace.release();
         }

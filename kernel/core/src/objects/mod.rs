@@ -59,7 +59,7 @@ pub(crate) fn delete(object: Ref<Header>) {
     if let Some(dataspace) = object.downcast::<Dataspace>() {
         dataspace.delete();
         if dataspace.take_orphaned() && object.count_if_any() {
-            crate::reaper::resume(object);
+            crate::reaper::reopen(object);
             return;
         }
     }
