@@ -5,6 +5,7 @@ use crate::account::Account;
 use crate::capability::Slot;
 use crate::context::Context;
 use crate::cpu::{Cpu, Domain};
+use crate::machine::machine_now;
 use crate::memory::PhysAddr;
 use crate::object::{Header, Kind, Object, Ref};
 use crate::objects::{Binding, Gate, Irq, Task};
@@ -153,6 +154,8 @@ pub struct Thread {
     priority: AtomicU8,
     /// Time slice in nanoseconds.
     pub(crate) slice: Guarded<u64, Domain>,
+    /// What was left of it when a higher priority took the CPU; 0: all of it.
+    slice_left: Guarded<u64, Domain>,
     pub(crate) state: Guarded<State, Domain>,
     pub(crate) next: Guarded<Option<Ref<Thread>>, Domain>,
     pub(crate) previous: Guarded<Option<Ref<Thread>>, Domain>,
@@ -257,6 +260,7 @@ impl Thread {
             home: AtomicPtr::new(core::ptr::from_ref(Cpu::this()).cast_mut()),
             priority: AtomicU8::new(1),
             slice: Guarded::new(DEFAULT_SLICE_NS),
+            slice_left: Guarded::new(0),
             state: Guarded::new(State::New),
             next: Guarded::new(None),
             previous: Guarded::new(None),
@@ -338,6 +342,26 @@ impl Thread {
     pub(crate) fn set_priority(&self, domain: &Domain, priority: u8) {
         debug_assert!(domain.holds(self.home()));
         self.priority.store(priority, Ordering::Relaxed);
+    }
+
+    /// The thread loses the CPU to a higher priority before the end of its slice, which is [`l4::NEVER`] if nobody waits
+    /// for it: the rest is for later.
+    pub(crate) fn keep_slice(&self, domain: &Domain, end: u64) {
+        let left = match end {
+            l4::NEVER => 0,
+            end => end.saturating_sub(machine_now()),
+        };
+        self.slice_left.set(domain, left);
+    }
+
+    /// Length of the slice that begins, in nanoseconds.
+    pub(crate) fn take_slice(&self, domain: &Domain) -> u64 {
+        let left = self.slice_left.get(domain);
+        if left == 0 {
+            return self.slice.get(domain);
+        }
+        self.slice_left.set(domain, 0);
+        left
     }
 
     /// The saved registers' address.

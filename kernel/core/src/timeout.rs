@@ -165,6 +165,12 @@ impl TimeoutQueue {
         }
     }
 
+    /// End of the current thread's slice; [`NEVER`] if nobody of its priority waits.
+    #[inline]
+    pub(crate) fn slice_end(&self, domain: &Domain) -> u64 {
+        self.slice_end.get(domain)
+    }
+
     /// Tells whether the slice is over.
     pub(crate) fn slice_is_over(&self, domain: &Domain, now: u64) -> bool {
         self.slice_end.get(domain) <= now

@@ -11,10 +11,10 @@ const STACK: u64 = 0x1_0000;
 
 /// The other task: answers every message with an empty one.
 pub(crate) fn serve() -> ! {
-    if let Some(gate) = env::cap("gate") {
-        if let Err(error) = Gate(gate).bind(LABEL, CapIndex::THREAD) {
-            println!("echo can't bind its gate: {error}");
-        }
+    if let Some(gate) = env::cap("gate")
+        && let Err(error) = Gate(gate).bind(LABEL, CapIndex::THREAD)
+    {
+        println!("echo can't bind its gate: {error}");
     }
     syscall::wait(l4::NEVER);
     loop {

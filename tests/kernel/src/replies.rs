@@ -1,6 +1,6 @@
 //! Reply capabilities: whoever called gets exactly one answer, or learns that there will be none.
 
-use crate::harness::{PRIORITY, Test, TestResult, settled_counters};
+use crate::harness::{PRIORITY, Test, TestResult, eventually, settled_counters};
 use crate::partner::{Partner, Place, Role};
 use crate::{check, check_eq, tests};
 use alloc::sync::Arc;
@@ -48,8 +48,10 @@ fn caller(gate: CapIndex, number: u64, cpu: u32, result: &Arc<AtomicI64>) -> Res
     })
 }
 
+const UNSET: i64 = i64::MIN;
+
 fn unset() -> Arc<AtomicI64> {
-    Arc::new(AtomicI64::new(i64::MIN))
+    Arc::new(AtomicI64::new(UNSET))
 }
 
 const PARTNER_GONE: i64 = -(2000 + IpcError::PartnerGone.code() as i64);
@@ -199,7 +201,7 @@ fn a_caller_that_timed_out_gets_no_answer() -> TestResult {
         ..Builder::default()
     }
     .spawn(move || {
-        let called = syscall::call_until(cap, Tag::new(1, 0, 0), clock::after(2_000_000));
+        let called = syscall::call_until(cap, Tag::new(1, 0, 0), clock::after(50_000_000));
         noted.store(
             called.result().map_or_else(|error| -error.number(), |_| 0),
             Ordering::SeqCst,
@@ -208,7 +210,7 @@ fn a_caller_that_timed_out_gets_no_answer() -> TestResult {
     })?;
     syscall::wait(soon()).result()?;
     let reply = server::keep_caller()?;
-    clock::sleep(4_000_000);
+    check!(eventually(|| result.load(Ordering::SeqCst) != UNSET));
     check!(answer(Some(reply.index()), 1).is_err());
     thread.join()?;
     check_eq!(

@@ -17,6 +17,8 @@ pub(crate) const TESTS: &[Test] = tests![scheduling:
     a_lower_priority_waits,
     equal_priorities_share_the_time,
     a_slice_has_its_length,
+    talkers_leave_time_to_others,
+    an_interrupted_slice_goes_on,
     yielding_lets_the_next_one_run,
     bad_placements_are_refused,
     a_derived_scheduler_is_narrower,
@@ -119,15 +121,55 @@ fn a_slice_has_its_length() -> TestResult {
         slice_us: 1000,
         ..at(0, PRIORITY - 1)
     };
-    let before = Debug(CapIndex::DEBUG).cpu_counters(0)?.thread_switches;
     let threads = counters(place, 2)?;
-    clock::sleep(100_000_000);
-    let switches = Debug(CapIndex::DEBUG).cpu_counters(0)?.thread_switches - before;
+    // Slices of 1 ms, of which an emulated machine may lose some; with slices of 10 ms it were a tenth. A host that is
+    // busy may lose nearly all, but not every time.
+    let is_right = (0..20).any(|_| {
+        slices_in_100_ms().is_ok_and(|(slices, passed_ms)| slices >= 20 && slices <= 2 * passed_ms + 50)
+    });
     for (thread, _) in threads {
         thread.kill()?;
     }
-    // 100 slices of 1 ms in 100 ms, of which an emulated machine may lose some; with slices of 10 ms it were 10.
-    check!((20..=250).contains(&switches));
+    check!(is_right);
+    Ok(())
+}
+
+/// Switches of threads on CPU 0 while the caller sleeps for 100 ms or more, and for how many milliseconds it did.
+fn slices_in_100_ms() -> Result<(u64, u64), Error> {
+    let since = clock::now_ns();
+    let switches = || Ok(Debug(CapIndex::DEBUG).cpu_counters(0)?.thread_switches);
+    let before = switches()?;
+    clock::sleep(100_000_000);
+    Ok((switches()? - before, (clock::now_ns() - since) / 1_000_000))
+}
+
+/// Two threads that always send to each other are no reason for a third one of their priority to wait for ever.
+fn talkers_leave_time_to_others() -> TestResult {
+    for place in [Place::HERE, Place::TASK] {
+        let server = Partner::start(Role::Echo, place)?;
+        server.call(&[1])?;
+        let gate = server.gate.index();
+        let client = spawn(at(0, PRIORITY), move || {
+            while syscall::call(gate, Tag::new(1, 1, 0)).result().is_ok() {}
+        })?;
+        for _ in 0..10 {
+            clock::sleep(100_000);
+        }
+        client.kill()?;
+    }
+    Ok(())
+}
+
+/// A thread that a higher priority interrupts over and over still comes to the end of its slice, and the next one runs.
+fn an_interrupted_slice_goes_on() -> TestResult {
+    let threads = counters(at(0, PRIORITY - 1), 2)?;
+    let have_run = || threads.iter().all(|(_, count)| count.load(Ordering::Relaxed) > 0);
+    // Far less than a slice at a time.
+    let both = eventually(have_run);
+    for (thread, _) in threads {
+        thread.kill()?;
+    }
+    check!(both);
     Ok(())
 }
 

@@ -59,9 +59,11 @@ fn enqueue(domain: &Domain, home: &Cpu, thread: Ref<Thread>) {
     }
 }
 
-/// Starts the clock of the current thread's slice: someone of its priority waits.
+/// Starts the clock of the current thread's slice, unless it runs already: someone of its priority waits.
 fn limit_slice(domain: &Domain, home: &Cpu) {
-    if let Some(current) = home.current() {
+    if let Some(current) = home.current()
+        && home.timeouts.slice_end(domain) == NEVER
+    {
         // What it ran alone before does not count.
         home.timeouts
             .set_slice_end(domain, machine_now().saturating_add(current.slice.get(domain)));
@@ -90,7 +92,7 @@ pub(crate) fn expect_work() {
 pub(crate) fn switch_directly(cpu: &'static Cpu, to: Ref<Thread>) {
     let domain = Domain::still_taken(cpu);
     cpu.direct.store(core::ptr::null_mut(), Ordering::Relaxed);
-    switch(&domain, cpu, cpu.current(), to);
+    switch(&domain, cpu, cpu.current(), to, Slice::Donated);
 }
 
 /// Time between looks at dying objects while threads keep the CPU, in nanoseconds.
@@ -110,8 +112,8 @@ pub(crate) fn run_next(cpu: &'static Cpu) {
         moving.is_none() && current.state.get(&domain) == State::Ready && !current.frozen.get(&domain)
     });
     match choose(&domain, cpu, stays) {
-        Some(next) => {
-            switch(&domain, cpu, current, next);
+        Some((next, slice)) => {
+            switch(&domain, cpu, current, next, slice);
             drop(domain);
             if let Some((thread, target)) = moving {
                 finish_move(thread, target);
@@ -128,16 +130,24 @@ pub(crate) fn run_next(cpu: &'static Cpu) {
     }
 }
 
-/// Picks the next thread: the current one, unless it waits or a higher priority, or an equal one when its slice is over,
-/// is ready; else the handoff's before the queue's at equal priority. The one that is picked is in no queue any more.
-fn choose(domain: &Domain, cpu: &'static Cpu, stays: Option<Ref<Thread>>) -> Option<Ref<Thread>> {
+/// What is left of a slice goes with a message: threads that send to each other can't keep others of their priority out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slice {
+    New,
+    Donated,
+}
+
+/// Picks the next thread: the current one, unless it waits or a higher priority, or an equal one when the slice is over,
+/// is ready; else the handoff's before the queue's at equal priority, unless the slice is over. The one that is picked is
+/// in no queue any more.
+fn choose(domain: &Domain, cpu: &'static Cpu, stays: Option<Ref<Thread>>) -> Option<(Ref<Thread>, Slice)> {
     let handoff = Ref::load(&cpu.handoff);
     cpu.handoff.store(core::ptr::null_mut(), Ordering::Relaxed);
     let queued = cpu.run_queue.highest(domain);
+    let rotate = cpu.timeouts.slice_is_over(domain, machine_now_if(domain, cpu));
     if let Some(current) = stays {
         let priority = current.priority();
         let best = queued.max(handoff.map(|thread| thread.priority()));
-        let rotate = cpu.timeouts.slice_is_over(domain, machine_now_if(domain, cpu));
         if best.is_none_or(|best| best < priority || (best == priority && !rotate)) {
             if rotate {
                 // Who waited for the slice's end has gone: an end that has passed would make the timer fire for ever.
@@ -146,29 +156,33 @@ fn choose(domain: &Domain, cpu: &'static Cpu, stays: Option<Ref<Thread>>) -> Opt
             if let Some(thread) = handoff {
                 enqueue(domain, cpu, thread);
             }
-            return Some(current);
+            return Some((current, Slice::Donated));
         }
         if rotate {
+            if let Some(thread) = handoff {
+                cpu.run_queue.push_back(domain, thread);
+            }
             cpu.run_queue.push_back(domain, current);
+            return Some((cpu.run_queue.pop(domain)?, Slice::New));
+        }
+        current.keep_slice(domain, cpu.timeouts.slice_end(domain));
+        cpu.run_queue.push_front(domain, current);
+    }
+    let Some(thread) = handoff else {
+        return Some((cpu.run_queue.pop(domain)?, Slice::New));
+    };
+    let priority = thread.priority();
+    let best = cpu.run_queue.highest(domain);
+    if best.is_none_or(|best| best < priority || (best == priority && !rotate)) {
+        let slice = if stays.is_none() {
+            Slice::Donated
         } else {
-            cpu.run_queue.push_front(domain, current);
-        }
+            Slice::New
+        };
+        return Some((thread, slice));
     }
-    match handoff {
-        Some(thread)
-            if cpu
-                .run_queue
-                .highest(domain)
-                .is_none_or(|best| best <= thread.priority()) =>
-        {
-            Some(thread)
-        }
-        Some(thread) => {
-            cpu.run_queue.push_back(domain, thread);
-            cpu.run_queue.pop(domain)
-        }
-        None => cpu.run_queue.pop(domain),
-    }
+    cpu.run_queue.push_back(domain, thread);
+    Some((cpu.run_queue.pop(domain)?, Slice::New))
 }
 
 /// The time, if a slice is being measured at all.
@@ -181,7 +195,7 @@ fn machine_now_if(domain: &Domain, cpu: &'static Cpu) -> u64 {
 }
 
 #[inline(always)]
-fn switch(domain: &Domain, cpu: &'static Cpu, from: Option<Ref<Thread>>, to: Ref<Thread>) {
+fn switch(domain: &Domain, cpu: &'static Cpu, from: Option<Ref<Thread>>, to: Ref<Thread>, slice: Slice) {
     if from == Some(to) {
         return;
     }
@@ -198,13 +212,12 @@ fn switch(domain: &Domain, cpu: &'static Cpu, from: Option<Ref<Thread>>, to: Ref
         machine_activate(root);
         cpu.counters.count(Event::SpaceSwitch);
     }
-    let waited_for = cpu.run_queue.has(domain, to.priority());
-    let end = if waited_for {
-        machine_now().saturating_add(to.slice.get(domain))
-    } else {
-        NEVER
-    };
-    cpu.timeouts.set_slice_end(domain, end);
+    if !cpu.run_queue.has(domain, to.priority()) {
+        cpu.timeouts.set_slice_end(domain, NEVER);
+    } else if slice == Slice::New || cpu.timeouts.slice_end(domain) == NEVER {
+        cpu.timeouts
+            .set_slice_end(domain, machine_now().saturating_add(to.take_slice(domain)));
+    }
 }
 
 /// Leaves the current thread without another one to go to.

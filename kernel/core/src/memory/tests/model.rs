@@ -116,6 +116,17 @@ struct Page {
     shows: Shows,
 }
 
+impl Page {
+    /// A page as it was attached.
+    fn new(access: Access, shows: Shows) -> Page {
+        Page {
+            access,
+            limit: access,
+            shows,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shows {
     Own(u64),
@@ -275,14 +286,8 @@ impl Model {
                 Backing::Private => Shows::Private(source, offset + page),
                 Backing::Reserved => Shows::Nothing,
             };
-            self.pages[space].insert(
-                at + page,
-                Page {
-                    access,
-                    limit: access,
-                    shows,
-                },
-            );
+            let shown = Page::new(access, shows);
+            self.pages[space].insert(at + page, shown);
         }
     }
 
