@@ -69,6 +69,8 @@ pub struct Activation {
     pub depth: u32,
     /// Next that waits for the same action.
     pub next: u16,
+    /// An activation of the same action waits for its answer, so it can't wait for its turn.
+    pub recursive: bool,
     /// Since when it waits for memory; 0 if it does not.
     pub starved_since: u64,
     /// How its worker came into being.

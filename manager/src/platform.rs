@@ -16,6 +16,15 @@ pub enum Payer {
     Worker(u16),
 }
 
+/// What an account can still give away, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// At once.
+    pub free: u64,
+    /// More that workers which have ended are about to give back.
+    pub returning: u64,
+}
+
 /// What it takes to start a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Launch {
@@ -115,8 +124,8 @@ pub trait Platform {
     /// Destroys a worker: its threads never run again, its memory is freed in the background.
     fn destroy(&mut self, worker: u16);
 
-    /// Bytes that the worker's account can still give away.
-    fn room(&mut self, worker: u16) -> u64;
+    /// What the worker's account can still give away.
+    fn room(&mut self, worker: u16) -> Room;
 
     /// Checks a dataspace with `length` bytes of a request. It is used up on an error.
     ///

@@ -39,6 +39,8 @@ pub struct Account {
     limit: u64,
     /// Bytes in use: frames, arena pages, limits of sub-accounts.
     used: AtomicU64,
+    /// Part of it that ending sub-accounts are about to give back.
+    returning: AtomicU64,
     inner: SpinLock<Inner>,
 }
 
@@ -101,6 +103,7 @@ impl Account {
             header,
             limit,
             used: AtomicU64::new(0),
+            returning: AtomicU64::new(0),
             inner: SpinLock::new(
                 Rank::Account,
                 Inner {
@@ -122,6 +125,18 @@ impl Account {
     /// Bytes in use.
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
+    }
+
+    /// Bytes in use by sub-accounts whose end has begun.
+    pub fn returning(&self) -> u64 {
+        self.returning.load(Ordering::Relaxed)
+    }
+
+    /// The account's end has begun.
+    pub(crate) fn begin_end(&self) {
+        if let Some(parent) = self.header.account() {
+            parent.returning.fetch_add(self.limit, Ordering::Relaxed);
+        }
     }
 
     /// Takes `bytes` from what the account may still use.
@@ -320,6 +335,7 @@ impl Account {
         debug_assert_eq!(self.used(), 0, "an account ends with memory in use");
         if let Some(parent) = self.header.account() {
             parent.uncharge(self.limit);
+            parent.returning.fetch_sub(self.limit, Ordering::Relaxed);
         }
     }
 }

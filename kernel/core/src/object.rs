@@ -280,7 +280,9 @@ impl Ref<Header> {
     /// As [`Ref::release`] of the typed reference.
     pub fn release(self) {
         if self.references.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.mark_dead();
+            if self.mark_dead() {
+                crate::objects::begin_end(self);
+            }
             crate::counters::dying(1);
             crate::epoch::retire(self);
         }

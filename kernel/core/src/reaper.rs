@@ -57,6 +57,7 @@ pub(crate) fn destroy(object: Ref<Header>) {
         return;
     }
     if object.mark_dead() {
+        objects::begin_end(object);
         counters::dying(1);
         Cpu::this().reaper.push(object);
         crate::schedule::expect_work();

@@ -13,6 +13,8 @@ pub struct FactoryInfo {
     pub limit: u64,
     /// What is used, limits of sub-accounts included.
     pub used: u64,
+    /// The part of it that sub-accounts hold whose end has begun: it comes back soon.
+    pub returning: u64,
 }
 
 impl Factory {
@@ -91,13 +93,14 @@ impl Factory {
         Ok(super::Dataspace(slot))
     }
 
-    /// Limit and use of the account.
+    /// Limit of the account, and what is in use.
     pub fn info(self) -> Result<FactoryInfo, Error> {
         request(self.0, FACTORY, &[factory::INFO])?;
         let utcb = Utcb::current();
         Ok(FactoryInfo {
             limit: utcb.word(0),
             used: utcb.word(1),
+            returning: utcb.word(2),
         })
     }
 }

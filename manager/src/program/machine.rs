@@ -16,7 +16,7 @@ use l4re::{OwnedCap, Slot, clock, memory, start};
 use loader::{DEFAULT_STACK_SIZE, ElfError, Launched, LoadError, Plan};
 use manager::label::Sender;
 use manager::limits::Limits;
-use manager::platform::{Answer, Launch, LaunchError, Payer, Platform};
+use manager::platform::{Answer, Launch, LaunchError, Payer, Platform, Room};
 
 /// What a worker's account keeps for itself when a nested call takes a part of it.
 const CALLER_RESERVE: u64 = 32 << 10;
@@ -386,13 +386,17 @@ impl Platform for Machine {
         self.limits[usize::from(worker)] = 0;
     }
 
-    fn room(&mut self, worker: u16) -> u64 {
+    fn room(&mut self, worker: u16) -> Room {
         self.flush();
-        let info = Factory(self.workers[usize::from(worker)].account).info();
-        info.map_or(0, |info| {
-            info.limit
-                .saturating_sub(info.used.saturating_add(CALLER_RESERVE))
-        })
+        match Factory(self.workers[usize::from(worker)].account).info() {
+            Ok(info) => Room {
+                free: info
+                    .limit
+                    .saturating_sub(info.used.saturating_add(CALLER_RESERVE)),
+                returning: info.returning,
+            },
+            Err(_) => Room::default(),
+        }
     }
 
     fn accept(&mut self, dataspace: CapIndex, length: u64) -> Result<(), FaasError> {

@@ -66,7 +66,7 @@ impl<P: Platform> Service<P> {
                     self.platform.answer(invocation.reply, Answer::Accepted(number));
                 }
                 if recursive {
-                    self.start_out_of_turn(index);
+                    self.start_out_of_turn(id, index);
                 } else {
                     self.enqueue(id, index);
                     self.serve(id);
@@ -124,6 +124,7 @@ impl<P: Platform> Service<P> {
             memory: limit(invocation.options.memory_bytes).min(config.memory_bytes),
             depth: inherited.depth,
             next: crate::action::NONE,
+            recursive: inherited.recursive,
             starved_since: 0,
             mode: StartMode::Boot,
             version: action.version,

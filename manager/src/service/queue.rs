@@ -90,15 +90,17 @@ impl<P: Platform> Service<P> {
     /// Starts an action's waiting activations as long as it may run more.
     pub(super) fn serve(&mut self, id: ActionId) {
         loop {
-            match self.actions.get(id) {
-                Some(action) if action.running < action.settings.config.concurrent_requests => {}
-                _ => return,
+            if !self.may_start(id) {
+                return;
             }
             let Some(index) = self.dequeue(id) else {
                 return;
             };
             match self.start(index) {
                 Ok(()) => {}
+                Err(NotStarted::Starved) if self.waits_for_itself(index) => {
+                    self.settle(index, Err(FaasError::OutOfMemory));
+                }
                 Err(NotStarted::Starved) => {
                     self.requeue(id, index);
                     let now = self.platform.now();
@@ -121,14 +123,29 @@ impl<P: Platform> Service<P> {
         }
     }
 
-    /// Starts an activation that can't wait for its turn. When it lacks memory, waiting would not help either: who
-    /// could give some back waits for this one.
-    pub(super) fn start_out_of_turn(&mut self, index: u16) {
-        match self.start(index) {
-            Ok(()) => {}
-            Err(NotStarted::Starved) => self.settle(index, Err(FaasError::OutOfMemory)),
-            Err(NotStarted::Failed(error)) => self.settle(index, Err(error)),
-        }
+    /// Starts an activation that can't wait for its turn.
+    pub(super) fn start_out_of_turn(&mut self, id: ActionId, index: u16) {
+        self.requeue(id, index);
+        self.serve(id);
+    }
+
+    /// Whether the first activation in the action's queue may run now.
+    fn may_start(&self, id: ActionId) -> bool {
+        self.actions.get(id).is_some_and(|action| {
+            action.running < action.settings.config.concurrent_requests
+                || self
+                    .activations
+                    .get(action.waiting.first)
+                    .is_some_and(|first| first.recursive)
+        })
+    }
+
+    /// Whether who could give back what an activation lacks waits for its answer. Memory of what has ended already
+    /// comes back in any case.
+    fn waits_for_itself(&self, index: u16) -> bool {
+        self.activations
+            .get(index)
+            .is_some_and(|activation| activation.recursive && activation.starved_since == 0)
     }
 
     /// Gives an activation an idle worker, or a new one.
@@ -168,7 +185,13 @@ impl<P: Platform> Service<P> {
         let payer = Self::payer_of(activation);
         let memory = match payer {
             Payer::Client => activation.memory,
-            Payer::Worker(parent) => activation.memory.min(self.platform.room(parent)),
+            Payer::Worker(parent) => {
+                let room = self.platform.room(parent);
+                if room.free < activation.memory && room.returning > 0 {
+                    return Err(self.starve(index, now));
+                }
+                activation.memory.min(room.free)
+            }
         };
         let action = self.actions.get_mut(activation.action).ok_or_else(gone)?;
         let worker = Worker {
@@ -218,18 +241,26 @@ impl<P: Platform> Service<P> {
                 // Busy workers of the client will give memory back when they end; who has none only waits for those
                 // that ended already.
                 let others = launch.payer == Payer::Client && !self.workers.is_empty();
-                let Some(activation) = self.activations.get_mut(index) else {
-                    return NotStarted::Failed(FaasError::Cancelled);
-                };
-                if activation.starved_since == 0 {
-                    activation.starved_since = now;
-                }
-                if others || now - activation.starved_since < self.limits.memory_wait_ns {
-                    NotStarted::Starved
-                } else {
-                    NotStarted::Failed(FaasError::OutOfMemory)
+                match self.starve(index, now) {
+                    NotStarted::Failed(FaasError::OutOfMemory) if others => NotStarted::Starved,
+                    outcome => outcome,
                 }
             }
+        }
+    }
+
+    /// Lets an activation wait for memory, but not for ever.
+    fn starve(&mut self, index: u16, now: u64) -> NotStarted {
+        let Some(activation) = self.activations.get_mut(index) else {
+            return NotStarted::Failed(FaasError::Cancelled);
+        };
+        if activation.starved_since == 0 {
+            activation.starved_since = now;
+        }
+        if now - activation.starved_since < self.limits.memory_wait_ns {
+            NotStarted::Starved
+        } else {
+            NotStarted::Failed(FaasError::OutOfMemory)
         }
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn operate(call: &Call) -> Result<Outcome, Error> {
     let account = call.object::<Account>()?;
     let operation = call.word(0)?;
     if operation == factory::INFO {
-        return call.answer(&[account.limit(), account.used()]);
+        return call.answer(&[account.limit(), account.used(), account.returning()]);
     }
     call.need(Rights::STRONG)?;
     if Cpu::this().reaper.has_work() || crate::epoch::is_waiting() {

@@ -53,6 +53,13 @@ pub(crate) fn destroy_step(object: Ref<Header>, budget: &mut u32) -> Progress {
     }
 }
 
+/// What is done at once when an object's end begins.
+pub(crate) fn begin_end(object: Ref<Header>) {
+    if let Some(account) = object.downcast::<Account>() {
+        account.begin_end();
+    }
+}
+
 /// Begins an object's end by the will of who may delete it, or with its account: a dataspace is then taken from the
 /// regions that show it as well, while one that is only dropped stays for them.
 pub(crate) fn delete(object: Ref<Header>) {

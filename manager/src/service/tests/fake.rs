@@ -4,7 +4,7 @@ use crate::activation::parse_number;
 use crate::body::{Content, Sent};
 use crate::label::WorkerId;
 use crate::limits::Limits;
-use crate::platform::{Answer, Launch, LaunchError, Payer, Platform};
+use crate::platform::{Answer, Launch, LaunchError, Payer, Platform, Room};
 use crate::service::{Invocation, Outcome, Service, Style};
 use interfaces::faas::{
     ActionConfig, ActivationId, Completion, Definition, FaasError, ImageFault, InvokeOptions, WorkerTimes,
@@ -44,7 +44,7 @@ pub(super) struct Machine {
     pub(super) order: Vec<String>,
     /// What the client's account has left, and what destroyed workers will give back later.
     pub(super) memory: u64,
-    pub(super) returning: Vec<(u64, u64)>,
+    pub(super) returning: Vec<(u64, Payer, u64)>,
     pub(super) refuse_launch: Option<LaunchError>,
     pub(super) refuse_load: bool,
     pub(super) refuse_copy: bool,
@@ -105,10 +105,10 @@ impl Machine {
         let back: u64 = self
             .returning
             .iter()
-            .filter(|(at, _)| *at <= now)
-            .map(|(_, bytes)| bytes)
+            .filter(|(at, payer, _)| *at <= now && *payer == Payer::Client)
+            .map(|(_, _, bytes)| bytes)
             .sum();
-        self.returning.retain(|(at, _)| *at > now);
+        self.returning.retain(|(at, _, _)| *at > now);
         self.memory += back;
     }
 }
@@ -198,7 +198,12 @@ impl Platform for Machine {
         match launch.payer {
             Payer::Client if launch.memory > self.memory => return Err(LaunchError::Later),
             Payer::Client => self.memory -= launch.memory,
-            Payer::Worker(parent) => assert!(self.workers.contains_key(&parent), "a dead worker pays"),
+            Payer::Worker(parent) => {
+                assert!(self.workers.contains_key(&parent), "a dead worker pays");
+                if launch.memory == 0 {
+                    return Err(LaunchError::LimitTooLow);
+                }
+            }
         }
         assert!(self.workers.insert(launch.worker.index, launch).is_none());
         Ok(())
@@ -212,14 +217,25 @@ impl Platform for Machine {
             .filter(|other| other.payer == Payer::Worker(worker))
             .count();
         assert_eq!(orphans, 0, "a nested worker outlives its payer");
-        if launch.payer == Payer::Client {
-            self.returning.push((self.now + TEARDOWN_NS, launch.memory));
-        }
+        self.returning
+            .retain(|(_, payer, _)| *payer != Payer::Worker(worker));
+        self.returning
+            .push((self.now + TEARDOWN_NS, launch.payer, launch.memory));
         self.order.push(format!("destroy {worker}"));
     }
 
-    fn room(&mut self, worker: u16) -> u64 {
-        self.workers[&worker].memory / 2
+    fn room(&mut self, worker: u16) -> Room {
+        self.settle_accounts();
+        let payer = Payer::Worker(worker);
+        let live = self.workers.values().filter(|other| other.payer == payer);
+        let live: u64 = live.map(|other| other.memory).sum();
+        let ended = self.returning.iter().filter(|(_, from, _)| *from == payer);
+        let returning = ended.map(|(_, _, bytes)| bytes).sum();
+        Room {
+            // The worker itself uses half of what it may.
+            free: (self.workers[&worker].memory / 2).saturating_sub(live + returning),
+            returning,
+        }
     }
 
     fn accept(&mut self, dataspace: CapIndex, _length: u64) -> Result<(), FaasError> {

@@ -45,6 +45,40 @@ fn the_caller_gets_the_result_and_pays() {
 }
 
 #[test]
+fn a_call_gets_the_memory_that_the_one_before_had() {
+    for name in ["inner", "outer"] {
+        let one = ActionConfig {
+            concurrent_requests: 1,
+            ..config(StartMode::Boot)
+        };
+        let mut service = service()
+            .with_action("outer", one.clone())
+            .with_action("inner", one);
+        let call = service.call("outer");
+        let outer = service.newest();
+        service.ready(outer);
+        let mut memory = Vec::new();
+        for _ in 0..3 {
+            let nested = service.nested(outer, name);
+            while service.newest() == outer {
+                let step = service.wake_at() - service.platform().now;
+                service.pass(step);
+                assert_eq!(service.seen(nested), None, "{name}");
+            }
+            let inner = service.newest();
+            memory.push(service.platform().workers[&inner.index].memory);
+            service.ready(inner);
+            service.done(inner, Sent::Short(b"inner"));
+            assert_eq!(service.result(nested).1, b"inner");
+        }
+        assert!(memory.iter().all(|bytes| *bytes == memory[0]), "{memory:?}");
+        service.done(outer, Sent::Short(b"outer"));
+        assert_eq!(service.result(call).1, b"outer");
+        service.close_and_check();
+    }
+}
+
+#[test]
 fn the_caller_survives_a_failed_call() {
     let mut service = service().with_action("outer", config(StartMode::Boot));
     let call = service.call("outer");

@@ -230,7 +230,7 @@ proptest! {
         prop_assert_eq!(service.counters().workers_live, 0, "idle workers outlive their keepalive");
         service.platform().refuse_launch = None;
         service.platform().now += 1_000_000;
-        let returned: u64 = service.platform().returning.iter().map(|(_, bytes)| bytes).sum();
+        let returned: u64 = service.platform().returning.iter().filter(|(_, payer, _)| *payer == crate::platform::Payer::Client).map(|(_, _, bytes)| bytes).sum();
         prop_assert_eq!(service.platform().memory + returned, 8 * WORKER_MEMORY);
         service.close_and_check();
     }
