@@ -122,6 +122,12 @@ impl Header {
         !self.dead.swap(true, Ordering::AcqRel)
     }
 
+    /// Whether the object's end is over and others still use it.
+    #[cfg(test)]
+    pub(crate) fn lives_on(&self) -> bool {
+        !self.exists.load(Ordering::Acquire) && self.references.load(Ordering::Acquire) > 0
+    }
+
     /// Names the object for dumps.
     pub fn set_name(&self, words: [u64; 2]) {
         for (slot, word) in self.name.iter().zip(words) {

@@ -18,7 +18,7 @@ pub(crate) use receive::{forget_all_pending, forget_pending, notify, receive};
 pub(crate) use reply::{drop_implicit_reply, drop_reply, reply, take_reply};
 pub(crate) use send::{Sent, fail_send, send, wake_waiting_senders};
 pub(crate) use transfer::set_registers;
-pub(crate) use wait::{expire, interrupt_wait};
+pub(crate) use wait::{die_waiting, expire, interrupt_wait};
 
 use crate::cpu::Domain;
 use crate::object::Ref;

@@ -28,15 +28,21 @@ impl Cause {
 
 /// The deadline of a thread homed on this CPU passed; its timer is out of the queue.
 pub(crate) fn expire(thread: Ref<Thread>) {
-    end_wait(thread, Cause::Deadline);
+    end_wait(thread, Some(Cause::Deadline));
 }
 
 /// Cancels whatever the thread waits for; nothing happens if it does not wait.
 pub(crate) fn interrupt_wait(thread: Ref<Thread>) {
-    end_wait(thread, Cause::Cancel);
+    end_wait(thread, Some(Cause::Cancel));
 }
 
-fn end_wait(thread: Ref<Thread>, cause: Cause) {
+/// Ends a thread that waits; nothing happens if it does not wait.
+pub(crate) fn die_waiting(thread: Ref<Thread>) {
+    end_wait(thread, None);
+}
+
+/// Ends a thread's wait; without a cause, the thread as well: it does not run again.
+fn end_wait(thread: Ref<Thread>, cause: Option<Cause>) {
     loop {
         let state = thread.state.get(&Domain::lock_with(thread));
         let domain = match state {
@@ -48,7 +54,7 @@ fn end_wait(thread: Ref<Thread>, cause: Cause) {
         if thread.state.get(&domain) != state {
             continue;
         }
-        if cause == Cause::Deadline && thread.timer.is_armed(&domain) {
+        if cause == Some(Cause::Deadline) && thread.timer.is_armed(&domain) {
             // That wait ended meanwhile, and this is another one.
             return;
         }
@@ -59,6 +65,10 @@ fn end_wait(thread: Ref<Thread>, cause: Cause) {
             _ => {}
         }
         thread.home().timeouts.disarm(&domain, Owner::Thread(thread));
+        let Some(cause) = cause else {
+            thread.state.set(&domain, State::Dead);
+            return;
+        };
         let exception = thread.sending.get(&domain).content == Content::Exception;
         if !exception || matches!(state, State::Receiving(_)) {
             // A faulting thread has no system call whose result could be set: it faults again when it goes on.

@@ -33,9 +33,7 @@ pub(super) fn destroy_step(thread: Ref<Thread>, budget: &mut u32) -> bool {
 
 /// Stops the thread, whatever it does. False if another CPU still has its registers.
 pub(crate) fn stop(thread: Ref<Thread>) -> bool {
-    // The end of its wait is no reason to run again.
-    thread.frozen.set(&Domain::lock_with(thread), true);
-    ipc::interrupt_wait(thread);
+    ipc::die_waiting(thread);
     let domain = Domain::lock_with(thread);
     let home = thread.home();
     match thread.state.get(&domain) {

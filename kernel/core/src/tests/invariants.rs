@@ -264,7 +264,10 @@ fn check_counters(world: &World, objects: &[Ref<Header>]) {
         let exist = objects.iter().filter(|object| object.kind() == kind).count() as u64;
         assert_eq!(counters::objects(kind) - before, exist, "{kind:?}");
     }
-    let dying = objects.iter().filter(|object| object.is_dead()).count() as u64;
+    let dying = objects
+        .iter()
+        .filter(|object| object.is_dead() && !object.lives_on())
+        .count() as u64;
     assert_eq!(counters::dying_objects() - world.before.dying, dying);
 }
 
