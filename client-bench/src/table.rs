@@ -27,12 +27,15 @@ pub struct Run<'a> {
 /// What `out` reports.
 pub fn write(out: &mut impl Write, run: &Run<'_>) -> fmt::Result {
     let succeeded: usize = run.samples.iter().map(Vec::len).sum();
+    let clients = run.samples.len();
+    let plural = |number| if number == 1 { "" } else { "s" };
     writeln!(
         out,
-        "function {}, mode {}: {} clients, {succeeded} invocations succeeded, {} failed",
+        "function {}, mode {}: {clients} client{}, {succeeded} invocation{} succeeded, {} failed",
         run.function,
         run.mode,
-        run.samples.len(),
+        plural(clients),
+        plural(succeeded),
         run.failures.total()
     )?;
     if succeeded > 0 {

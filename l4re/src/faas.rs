@@ -2,6 +2,7 @@
 
 use crate::memory::{SealedView, SharedView, create_dataspace, round_up};
 use crate::{Channel, OwnedCap, start};
+use alloc::string::String;
 use core::fmt;
 use core::ops::Deref;
 use interfaces::faas::client::{Client, ClientError, Code, Memory};
@@ -132,8 +133,8 @@ impl RomFunction {
     /// # Errors
     /// [`FunctionError`] if it is not there or not usable.
     pub fn find(name: &str) -> Result<RomFunction, FunctionError> {
-        let (code, code_bytes) = query(&alloc::format!("{FOLDER}{name}"))?;
-        let (description, length) = query(&alloc::format!("{FOLDER}{name}{SUFFIX}"))?;
+        let (code, code_bytes) = query(alloc::format!("{FOLDER}{name}"))?;
+        let (description, length) = query(alloc::format!("{FOLDER}{name}{SUFFIX}"))?;
         let view = SealedView::attach(Dataspace(description.index()))?;
         let bytes = view.bytes().get(..length as usize).ok_or(Error::Range)?;
         Ok(RomFunction {
@@ -158,16 +159,23 @@ impl RomFunction {
     }
 }
 
-fn query(name: &str) -> Result<(OwnedCap, u64), CallError<NamespaceError>> {
-    let (cap, length) = NamespaceClient::new(Channel(CapIndex::ROM)).query(name)?;
-    Ok((OwnedCap::adopt(cap.index()), length))
+fn query(name: String) -> Result<(OwnedCap, u64), FunctionError> {
+    match NamespaceClient::new(Channel(CapIndex::ROM)).query(&name) {
+        Ok((cap, length)) => Ok((OwnedCap::adopt(cap.index()), length)),
+        Err(error) => Err(FunctionError::Rom { name, error }),
+    }
 }
 
 /// Why a function of the boot image was not created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FunctionError {
     /// The boot image does not have it, or cannot be asked.
-    Rom(CallError<NamespaceError>),
+    Rom {
+        /// What was looked for.
+        name: String,
+        /// Why it was not found.
+        error: CallError<NamespaceError>,
+    },
     /// Its description is not usable.
     Manifest(ManifestError),
     /// The kernel refused what was needed to read it.
@@ -179,7 +187,7 @@ pub enum FunctionError {
 impl fmt::Display for FunctionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            FunctionError::Rom(error) => write!(f, "rom/{FOLDER}: {error}"),
+            FunctionError::Rom { name, error } => write!(f, "rom/{name}: {error}"),
             FunctionError::Manifest(error) => error.fmt(f),
             FunctionError::System(error) => write!(f, "the function cannot be read: {error}"),
             FunctionError::Manager(error) => error.fmt(f),
@@ -188,12 +196,6 @@ impl fmt::Display for FunctionError {
 }
 
 impl core::error::Error for FunctionError {}
-
-impl From<CallError<NamespaceError>> for FunctionError {
-    fn from(error: CallError<NamespaceError>) -> FunctionError {
-        FunctionError::Rom(error)
-    }
-}
 
 impl From<ManifestError> for FunctionError {
     fn from(error: ManifestError) -> FunctionError {

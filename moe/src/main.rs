@@ -142,9 +142,10 @@ fn run() -> Result<bool, BootError> {
 fn introduce(modules: &Modules) {
     let info = clock::info_page();
     println!(
-        "MOE: {} MiB of memory, {} CPUs",
+        "MOE: {} MiB of memory, {} CPU{}",
         info.memory >> 20,
-        info.cpu_count
+        info.cpu_count,
+        if info.cpu_count == 1 { "" } else { "s" }
     );
     for module in modules.iter() {
         println!("  ROMFS: {:>9} {}", module.size, module.name);

@@ -43,7 +43,7 @@ pub(crate) fn print(shared: &Shared) -> bool {
     }
     lines.flush();
     if lost > 0 {
-        println!("{lost} clients died");
+        println!("{lost} client{} died", if lost == 1 { "" } else { "s" });
     }
     let total = failures.total();
     let as_expected = match &options.expect {

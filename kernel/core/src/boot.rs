@@ -106,9 +106,10 @@ pub fn start(info: &BootInfo) {
     // The line is short enough.
     let _ = write!(
         line,
-        "Aerie kernel {}: {} CPUs, {mebibytes} MiB",
+        "Aerie kernel {}: {} CPU{}, {mebibytes} MiB",
         env!("CARGO_PKG_VERSION"),
-        info.cpu_count
+        info.cpu_count,
+        if info.cpu_count == 1 { "" } else { "s" }
     );
     line.print();
     if let Err(error) = start_root(info) {

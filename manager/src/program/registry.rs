@@ -277,8 +277,9 @@ impl fmt::Display for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} clients possible, {} MiB for each",
+            "{} client{} possible, {} MiB for each",
             self.seats.len(),
+            if self.seats.len() == 1 { "" } else { "s" },
             self.client_memory >> 20
         )
     }

@@ -1,6 +1,6 @@
 //! The attacker: makes random system calls with random arguments, some near to sensible ones, and never waits for long.
 
-use crate::random::Random;
+use fastrand::Rng;
 use l4::protocol::{
     DATASPACE, DEBUG, EXCEPTION, FACTORY, GATE, ICU, IRQ, IRQ_CONTROL, PLATFORM, SCHEDULER, TASK, THREAD,
     VCON,
@@ -84,7 +84,7 @@ impl Tally {
 
 /// Makes `rounds` random system calls, reports to the parent, and sleeps.
 pub(crate) fn run(seed: u64, rounds: u64) -> ! {
-    let mut random = Random::new(seed);
+    let mut random = Rng::with_seed(seed);
     let mut tally = Tally::default();
     for _ in 0..rounds {
         tally.count(call(&mut random));
@@ -104,9 +104,9 @@ fn report(tally: &Tally) {
 }
 
 /// One random system call.
-fn call(random: &mut Random) -> Received {
+fn call(random: &mut Rng) -> Received {
     fill_utcb(random);
-    let (selector, tag) = if random.one_in(2) {
+    let (selector, tag) = if random.u64(..2) == 0 {
         plausible(random)
     } else {
         (selector(random), tag(random))
@@ -116,22 +116,26 @@ fn call(random: &mut Random) -> Received {
 }
 
 /// Random words in message and buffer registers; some of those of the previous call stay.
-fn fill_utcb(random: &mut Random) {
+fn fill_utcb(random: &mut Rng) {
     let utcb = Utcb::current();
-    let operation = match random.below(4) {
+    let operation = match random.u64(..4) {
         0 => value(random),
         // Kernel objects' operations have small numbers; factories are asked for kinds, which are protocols.
-        1 => random.pick(&PROTOCOLS) as u64,
-        _ => random.below(20),
+        1 => PROTOCOLS[random.usize(..PROTOCOLS.len())] as u64,
+        _ => random.u64(..20),
     };
     utcb.set_word(0, operation);
-    let count = if random.one_in(16) { utcb::MESSAGE_WORDS } else { 9 };
+    let count = if random.u64(..16) == 0 {
+        utcb::MESSAGE_WORDS
+    } else {
+        9
+    };
     for index in 1..count {
         utcb.set_word(index, value(random));
     }
-    let buffers = random.below(4) as usize;
+    let buffers = random.u64(..4) as usize;
     for index in 0..buffers {
-        let buffer = if random.one_in(4) {
+        let buffer = if random.u64(..4) == 0 {
             value(random)
         } else {
             cap::receive_buffer(slot(random))
@@ -139,80 +143,83 @@ fn fill_utcb(random: &mut Random) {
         utcb.set_word(utcb::BUFFER_WORDS + index, buffer);
     }
     utcb.set_word(utcb::BUFFER_WORDS + buffers, 0);
-    let reply = if random.one_in(8) { value(random) << 32 } else { 0 };
+    let reply = if random.u64(..8) == 0 {
+        value(random) << 32
+    } else {
+        0
+    };
     utcb.set_word(utcb::BUFFER_DESCRIPTOR, reply);
 }
 
-fn value(random: &mut Random) -> u64 {
-    match random.below(6) {
-        0 => random.word(),
-        1 => random.pick(&EDGES),
-        2 => random
-            .pick(&EDGES)
-            .wrapping_add(random.below(0x4000))
+fn value(random: &mut Rng) -> u64 {
+    match random.u64(..6) {
+        0 => random.u64(..),
+        1 => EDGES[random.usize(..EDGES.len())],
+        2 => EDGES[random.usize(..EDGES.len())]
+            .wrapping_add(random.u64(..0x4000))
             .wrapping_sub(0x2000),
-        3 => random.below(64) << 12,
+        3 => random.u64(..64) << 12,
         // A capability item's or flexpage's words.
-        4 => slot(random).word() << 12 | random.below(0x1000),
+        4 => slot(random).word() << 12 | random.u64(..0x1000),
         _ => slot(random).word(),
     }
 }
 
 /// A slot that is likely to hold something, or any other number.
-fn slot(random: &mut Random) -> CapIndex {
-    match random.below(8) {
-        0 => CapIndex(random.word() as u32),
-        1 => CapIndex(random.below(u64::from(CapIndex::LIMIT)) as u32),
-        2 | 3 => CapIndex(CapIndex::FIRST_FREE.0 + random.below(16) as u32),
-        _ => CapIndex(random.below(u64::from(CapIndex::FIRST_FREE.0)) as u32),
+fn slot(random: &mut Rng) -> CapIndex {
+    match random.u64(..8) {
+        0 => CapIndex(random.u64(..) as u32),
+        1 => CapIndex(random.u64(..u64::from(CapIndex::LIMIT)) as u32),
+        2 | 3 => CapIndex(CapIndex::FIRST_FREE.0 + random.u64(..16) as u32),
+        _ => CapIndex(random.u64(..u64::from(CapIndex::FIRST_FREE.0)) as u32),
     }
 }
 
 /// A call of something that the attacker may have, or made before, in the language that this understands.
-fn plausible(random: &mut Random) -> (Selector, Tag) {
-    let (cap, protocol) = if random.one_in(3) {
-        let made = CapIndex(CapIndex::FIRST_FREE.0 + random.below(16) as u32);
-        (made, random.pick(&PROTOCOLS))
+fn plausible(random: &mut Rng) -> (Selector, Tag) {
+    let (cap, protocol) = if random.u64(..3) == 0 {
+        let made = CapIndex(CapIndex::FIRST_FREE.0 + random.u64(..16) as u32);
+        (made, PROTOCOLS[random.usize(..PROTOCOLS.len())])
     } else {
-        random.pick(&HELD)
+        HELD[random.usize(..HELD.len())]
     };
-    let words = 1 + random.below(9) as usize;
+    let words = 1 + random.u64(..9) as usize;
     (
         Selector::new(cap, Selector::SEND | Selector::RECEIVE),
         Tag::new(protocol, words, 0),
     )
 }
 
-fn selector(random: &mut Random) -> Selector {
-    let phases = if random.one_in(2) {
+fn selector(random: &mut Rng) -> Selector {
+    let phases = if random.u64(..2) == 0 {
         Selector::SEND | Selector::RECEIVE
     } else {
-        random.below(16)
+        random.u64(..16)
     };
-    match random.below(8) {
-        0 => Selector(random.word()),
+    match random.u64(..8) {
+        0 => Selector(random.u64(..)),
         1 => Selector::own(phases),
         _ => Selector::new(slot(random), phases),
     }
 }
 
-fn tag(random: &mut Random) -> Tag {
-    if random.one_in(8) {
-        return Tag(random.word());
+fn tag(random: &mut Rng) -> Tag {
+    if random.u64(..8) == 0 {
+        return Tag(random.u64(..));
     }
-    let label = match random.below(8) {
-        0 => random.word() as i64 >> 16,
-        1 => random.below(8) as i64,
-        _ => random.pick(&PROTOCOLS),
+    let label = match random.u64(..8) {
+        0 => random.u64(..) as i64 >> 16,
+        1 => random.u64(..8) as i64,
+        _ => PROTOCOLS[random.usize(..PROTOCOLS.len())],
     };
-    let items = if random.one_in(4) { random.below(8) } else { 0 };
-    Tag::new(label, random.below(12) as usize, items as usize)
+    let items = if random.u64(..4) == 0 { random.u64(..8) } else { 0 };
+    Tag::new(label, random.u64(..12) as usize, items as usize)
 }
 
-fn deadline(random: &mut Random) -> u64 {
-    match random.below(4) {
-        0 => clock::after(random.below(WAIT_NS)),
-        1 => random.below(WAIT_NS),
+fn deadline(random: &mut Rng) -> u64 {
+    match random.u64(..4) {
+        0 => clock::after(random.u64(..WAIT_NS)),
+        1 => random.u64(..WAIT_NS),
         _ => POLL,
     }
 }

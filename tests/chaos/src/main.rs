@@ -9,17 +9,16 @@ extern crate alloc;
 
 mod attack;
 mod child;
-mod random;
 
 use alloc::format;
 use attack::DONE;
 use child::{Birth, Child};
+use fastrand::Rng;
 use l4::exception::ExceptionFrame;
 use l4::object::{Counters, Debug, Factory, MapEntry, Placement, Platform, Scheduler};
 use l4::protocol::EXCEPTION;
 use l4::{CapIndex, Error, Rights, Tag, Utcb, syscall};
 use l4re::{OwnedCap, Slot, clock, env, println, server, slots};
-use random::Random;
 
 l4re::entry!(main);
 
@@ -93,9 +92,9 @@ enum End {
 struct World {
     seed: u64,
     /// Where the attackers' seeds come from.
-    seeds: Random,
+    seeds: Rng,
     /// Where the questions to the neighbour come from.
-    questions: Random,
+    questions: Rng,
     cpus: u32,
     ends: OwnedCap,
     faults: OwnedCap,
@@ -122,8 +121,8 @@ impl World {
         };
         Ok(World {
             seed,
-            seeds: Random::new(seed),
-            questions: Random::new(seed + 1),
+            seeds: Rng::with_seed(seed),
+            questions: Rng::with_seed(seed + 1),
             cpus,
             ends: server::create_gate(ENDS)?,
             _neighbour: neighbour.start()?,
@@ -225,7 +224,7 @@ impl World {
         own_rights: Rights,
         more: &[MapEntry],
     ) -> Result<Child, Error> {
-        let (seed, rounds) = (format!("{}", self.seeds.word()), format!("{rounds}"));
+        let (seed, rounds) = (format!("{}", self.seeds.u64(..)), format!("{rounds}"));
         let mut capabilities = alloc::vec![
             MapEntry::copy(self.ends.index(), CapIndex::PARENT, Rights::CLIENT),
             MapEntry::copy(self.echo.index(), CapIndex::FIRST_FREE, Rights::CLIENT),
@@ -270,9 +269,9 @@ impl World {
 
     /// Sends random words to the neighbour and compares what comes back.
     fn ask_neighbour(&mut self) {
-        let count = 1 + self.questions.below(Tag::MAX_WORDS as u64) as usize;
+        let count = 1 + self.questions.u64(..Tag::MAX_WORDS as u64) as usize;
         let mut question = [0; Tag::MAX_WORDS];
-        question.fill_with(|| self.questions.word());
+        question.fill_with(|| self.questions.u64(..));
         let utcb = Utcb::current();
         utcb.write(0, &question[..count]);
         let received = syscall::call(self.echo.index(), Tag::new(1, count, 0));

@@ -2,9 +2,9 @@
 
 use crate::elf;
 use crate::neighbour::echo;
-use crate::random::Random;
 use alloc::string::String;
 use alloc::vec::Vec;
+use fastrand::Rng;
 use interfaces::faas::client::{ClientError, Code};
 use interfaces::faas::{
     ActionConfig, Block, ConfigField, Definition, ENVIRONMENT_MAX, FaasError, ImageFault, InvokeOptions,
@@ -35,7 +35,7 @@ pub(crate) struct Attacker {
     /// Code of a good function.
     code: OwnedCap,
     image: Vec<u8>,
-    random: Random,
+    random: Rng,
     unexpected: u32,
 }
 
@@ -73,7 +73,7 @@ impl Attacker {
             session,
             code: seal_copy(&image).map_err(|error| said(&error))?,
             image,
-            random: Random::new(SEED),
+            random: Rng::with_seed(SEED),
             unexpected: 0,
         })
     }
@@ -369,18 +369,18 @@ impl Attacker {
     /// A message to the client's gate that says nothing sensible, most likely.
     fn random_message(&mut self) {
         let utcb = Utcb::current();
-        utcb.set_word(0, self.random.below(24));
-        let count = self.random.below(Tag::MAX_WORDS as u64) as usize;
+        utcb.set_word(0, self.random.u64(..24));
+        let count = self.random.u64(..Tag::MAX_WORDS as u64) as usize;
         for index in 1..count {
-            let word = if self.random.one_in(2) {
-                self.random.word()
+            let word = if self.random.u64(..2) == 0 {
+                self.random.u64(..)
             } else {
-                self.random.below(512)
+                self.random.u64(..512)
             };
             utcb.set_word(index, word);
         }
-        let protocol = if self.random.one_in(4) {
-            self.random.word() as i64 >> 16
+        let protocol = if self.random.u64(..4) == 0 {
+            self.random.u64(..) as i64 >> 16
         } else {
             ACTIONS
         };

@@ -1,8 +1,8 @@
 //! Programs that are none: a good one with parts of its headers changed. The offsets are those of ELF64 (System V ABI,
 //! chapters 4 and 5).
 
-use crate::random::Random;
 use alloc::vec::Vec;
+use fastrand::Rng;
 use interfaces::faas::ImageFault;
 
 const HEADER: usize = 64;
@@ -137,24 +137,27 @@ fn segments(image: &[u8]) -> Vec<usize> {
         .collect()
 }
 
+/// Bytes at which values change their meaning.
+const EDGE_BYTES: [u8; 5] = [0, 1, 0x7f, 0x80, 0xff];
+
 /// A copy of the image with some bytes changed, most of them in its headers.
-pub(crate) fn mutated(good: &[u8], random: &mut Random) -> Vec<u8> {
+pub(crate) fn mutated(good: &[u8], random: &mut Rng) -> Vec<u8> {
     let mut image = good.to_vec();
-    for _ in 0..1 + random.below(4) {
-        let range = if random.one_in(4) {
+    for _ in 0..1 + random.u64(..4) {
+        let range = if random.u64(..4) == 0 {
             image.len()
         } else {
             image.len().min(HEADER + 8 * PROGRAM_HEADER)
         };
-        let at = random.below(range as u64) as usize;
-        image[at] = match random.below(3) {
-            0 => image[at] ^ 1 << random.below(8),
-            1 => random.pick(&[0, 1, 0x7f, 0x80, 0xff]),
-            _ => random.word() as u8,
+        let at = random.u64(..range as u64) as usize;
+        image[at] = match random.u64(..3) {
+            0 => image[at] ^ 1 << random.u64(..8),
+            1 => EDGE_BYTES[random.usize(..EDGE_BYTES.len())],
+            _ => random.u64(..) as u8,
         };
     }
-    if random.one_in(8) {
-        image.truncate(1 + random.below(good.len() as u64 - 1) as usize);
+    if random.u64(..8) == 0 {
+        image.truncate(1 + random.u64(..good.len() as u64 - 1) as usize);
     }
     image
 }

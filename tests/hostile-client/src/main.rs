@@ -11,7 +11,6 @@ extern crate alloc;
 mod attempts;
 mod elf;
 mod neighbour;
-mod random;
 mod world;
 
 use l4re::{env, println};

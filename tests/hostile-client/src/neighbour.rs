@@ -1,7 +1,7 @@
 //! A client that does nothing wrong, and looks closely at what it gets.
 
-use crate::random::Random;
 use alloc::vec::Vec;
+use fastrand::Rng;
 use interfaces::faas::client::ClientError;
 use l4::CapIndex;
 use l4re::faas::Session;
@@ -34,7 +34,7 @@ fn work(session: &Session, rounds: u64) -> bool {
             return false;
         }
     }
-    let mut random = Random::new(rounds);
+    let mut random = Rng::with_seed(rounds);
     let mut wrong = 0;
     for round in 0..rounds {
         let outcome = if round % 2 == 0 {
@@ -61,8 +61,8 @@ fn work(session: &Session, rounds: u64) -> bool {
 }
 
 /// Sends random bytes and tells whether they come back.
-pub(crate) fn echo(session: &Session, random: &mut Random) -> Result<bool, ClientError> {
-    let bytes: Vec<u8> = (0..random.below(LONGEST)).map(|_| random.word() as u8).collect();
+pub(crate) fn echo(session: &Session, random: &mut Rng) -> Result<bool, ClientError> {
+    let bytes: Vec<u8> = (0..random.u64(..LONGEST)).map(|_| random.u64(..) as u8).collect();
     session
         .invoke("echo", &bytes)
         .map(|response| response.bytes == bytes)

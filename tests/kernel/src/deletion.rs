@@ -6,6 +6,7 @@ use crate::{check, check_eq, tests};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
+use fastrand::Rng;
 use l4::object::{Dataspace, Factory, MapEntry, Placement, Task};
 use l4::region::{Access, Backing, Region};
 use l4::{CapIndex, Rights, Tag, Utcb, syscall};
@@ -215,7 +216,7 @@ fn clients_and_servers_end_at_any_time() -> TestResult {
     Ok(())
 }
 
-/// Calls with arguments from a simple generator, on capabilities without rights and on none.
+/// Calls with random arguments, on capabilities without rights and on none.
 fn random_calls_harm_nobody() -> TestResult {
     let neighbour = Partner::start(Role::Echo, Place::TASK)?;
     let weak: Result<Vec<_>, _> = [
@@ -230,27 +231,21 @@ fn random_calls_harm_nobody() -> TestResult {
     .map(|cap| Slot::fill(|slot| OWN.map(&[MapEntry::copy(cap, slot, Rights::empty())])))
     .collect();
     let weak = weak?;
-    let mut seed = 0x9e37_79b9_7f4a_7c15u64;
-    let mut next = move || {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        seed
-    };
+    let mut random = Rng::with_seed(1);
     for round in 0..20_000 {
-        let cap = match next() % 4 {
-            0 => CapIndex(next() as u32),
-            _ => weak[next() as usize % weak.len()].index(),
+        let cap = match random.u8(..4) {
+            0 => CapIndex(random.u32(..)),
+            _ => weak[random.usize(..weak.len())].index(),
         };
         // Operations have small numbers, protocols small negative ones.
-        let words: [u64; 8] = core::array::from_fn(|_| match next() % 3 {
-            0 => next() % 20,
-            1 => next(),
-            _ => (next() % 32).wrapping_neg(),
+        let words: [u64; 8] = core::array::from_fn(|_| match random.u8(..3) {
+            0 => random.u64(..20),
+            1 => random.u64(..),
+            _ => random.u64(..32).wrapping_neg(),
         });
         Utcb::current().write(0, &words);
-        let label = -((next() % 42) as i64);
-        let tag = Tag::new(label, next() as usize % 9, 0);
+        let label = -random.i64(0..42);
+        let tag = Tag::new(label, random.usize(..9), 0);
         let result = syscall::call_until(cap, tag, clock::now_ns()).result();
         if round % 1000 == 0 {
             neighbour.call(&[round])?;
