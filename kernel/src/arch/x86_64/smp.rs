@@ -85,7 +85,13 @@ fn start_one(target: u32, index: u32) -> bool {
         }
     }
     // It may have taken the stack just now.
-    ap_stack_top.swap(0, Ordering::AcqRel) == 0
+    let is_late = ap_stack_top.swap(0, Ordering::AcqRel) == 0;
+    if is_late {
+        print(format_args!(
+            "the CPU with APIC id {target} took very long to start"
+        ));
+    }
+    is_late
 }
 
 fn wait_until_ready(index: u32) {
@@ -135,6 +141,7 @@ extern "C" fn ap_main(stack: u64) -> ! {
         start::initialise_cpu(index, LOCAL_APIC.load(Ordering::Relaxed));
         cpu_area::area(index)
     };
+    ARRIVED.fetch_max(index, Ordering::AcqRel);
     timer::initialise();
     area.ready.store(1, Ordering::Release);
     while area.released.load(Ordering::Acquire) == 0 {
