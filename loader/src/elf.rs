@@ -8,6 +8,7 @@ use l4::{PAGE_SIZE, USER_END, USER_START};
 /// Most segments that a program may have; compilers make three to five.
 pub const MAX_SEGMENTS: usize = 8;
 
+const MAGIC: &[u8] = b"\x7fELF";
 const HEADER_SIZE: usize = 64;
 const PROGRAM_HEADER_SIZE: usize = 56;
 /// More program headers than any linker makes.
@@ -84,10 +85,14 @@ impl Image {
     /// # Errors
     /// [`ElfError`] names the first thing that is wrong.
     pub fn parse(bytes: &[u8], file_size: u64) -> Result<Image, ElfError> {
-        let header = bytes.get(..HEADER_SIZE).ok_or(ElfError::Truncated)?;
-        if header[..4] != *b"\x7fELF" {
+        // A dataspace has zeroes up to the end of its last page, which are no part of the file.
+        let end = usize::try_from(file_size).map_or(bytes.len(), |size| size.min(bytes.len()));
+        let bytes = &bytes[..end];
+        let magic = &bytes[..bytes.len().min(MAGIC.len())];
+        if !MAGIC.starts_with(magic) {
             return Err(ElfError::NotElf);
         }
+        let header = bytes.get(..HEADER_SIZE).ok_or(ElfError::Truncated)?;
         // Class 64-bit, little-endian, version 1.
         if header[4..7] != [2, 1, 1] || u16_at(header, 18) != MACHINE_X86_64 {
             return Err(ElfError::WrongMachine);

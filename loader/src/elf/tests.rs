@@ -89,6 +89,14 @@ fn every_cut_is_refused() {
             Err(ElfError::Truncated),
             "{length}"
         );
+        // As it is in a dataspace, with zeroes behind its end.
+        let mut page = bytes.clone();
+        page[length..].fill(0);
+        assert_eq!(
+            Image::parse(&page, length as u64),
+            Err(ElfError::Truncated),
+            "{length}"
+        );
     }
 }
 
@@ -111,7 +119,7 @@ fn foreign_files_are_told_apart() {
         bytes[at] = byte;
         assert_eq!(Image::parse(&bytes, 0x4000), Err(error), "byte {at} = {byte}");
     }
-    assert_eq!(Image::parse(b"#!/bin/sh\n", 10), Err(ElfError::Truncated));
+    assert_eq!(Image::parse(b"#!/bin/sh\n", 10), Err(ElfError::NotElf));
 }
 
 #[test]
