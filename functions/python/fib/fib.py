@@ -1,0 +1,39 @@
+"""A number of Fibonacci, computed by a function that calls itself: what calls cost."""
+
+
+class SplitMix64:
+    """Random numbers that a seed reproduces in every Python (Steele, Lea and Flood 2014)."""
+
+    MASK = (1 << 64) - 1
+
+    def __init__(self, seed):
+        self.state = seed & self.MASK
+
+    def next(self):
+        """The next number of 64 bits."""
+        self.state = (self.state + 0x9E3779B97F4A7C15) & self.MASK
+        mixed = ((self.state ^ (self.state >> 30)) * 0xBF58476D1CE4E5B9) & self.MASK
+        mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & self.MASK
+        return mixed ^ (mixed >> 31)
+
+    def between(self, least, most):
+        """A number from `least` to `most`, both included."""
+        return least + self.next() % (most - least + 1)
+
+
+def make_input(seed):
+    return {"n": SplitMix64(seed).between(10, 20)}
+
+
+def fib(n):
+    return n if n < 2 else fib(n - 1) + fib(n - 2)
+
+
+def compute(given):
+    return {"fib": fib(given["n"])}
+
+
+def handler(event, context):
+    """Computes what `event` says: `{"seed": N}`, or the input itself. Returns input and result."""
+    given = make_input(event["seed"]) if "seed" in event else event
+    return {"input": given, "result": compute(given)}

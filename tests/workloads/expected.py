@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""What the workloads in functions/python/ return, computed by the Python that runs this program.
+
+    expected.py --seed=N [--seeds=COUNT] [NAME …]   a line of JSON for each workload and seed
+    expected.py --check LOG                         compares what the entry `workloads` printed to its console
+
+A line is `{"digest": …, "input": …, "name": …, "result": …, "seed": …}`; the digest is described at `digest`. On the console such
+lines have `WORKLOAD ` before them, and the totals of a balanced load `BALANCED `. A native counterpart has the name of
+its workload with `-native` behind it.
+"""
+
+import argparse
+import hashlib
+import importlib.util
+import json
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+# The functions' folders stay as they are.
+sys.dont_write_bytecode = True
+
+FUNCTIONS = Path(__file__).resolve().parents[2] / "functions" / "python"
+NATIVE = "-native"
+
+
+@lru_cache(maxsize=None)
+def load(name):
+    """The module of the workload `name`, or `None` if there is none of this name."""
+    path = FUNCTIONS / name / (name.replace("-", "_") + ".py")
+    if not path.is_file():
+        return None
+    spec = importlib.util.spec_from_file_location("workload_" + path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module if hasattr(module, "make_input") else None
+
+
+def names():
+    """The names of all workloads: functions in Python that can make their input from a seed."""
+    return sorted(folder.name for folder in FUNCTIONS.iterdir() if load(folder.name))
+
+
+def canonical(value):
+    """JSON with sorted names and without spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def digest(result):
+    """The first 16 hexadecimal digits of the SHA-256 of the result in canonical form."""
+    return hashlib.sha256(canonical(result).encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=None)
+def expected(name, seed):
+    """What the workload `name`, or its native counterpart, answers, as a line's object."""
+    workload = name[: -len(NATIVE)] if name.endswith(NATIVE) else name
+    module = load(workload)
+    if module is None:
+        raise KeyError(f"there is no workload {workload!r} in {FUNCTIONS}")
+    # As a caller gets it, who knows no tuples.
+    answer = json.loads(json.dumps(module.handler({"seed": seed}, None)))
+    return {"name": name, "seed": seed, "digest": digest(answer["result"]), **answer}
+
+
+def total_digest(name, seed, calls):
+    """The digests of `calls` consecutive seeds, combined by exclusive or, so that their order does not matter."""
+    total = 0
+    for number in range(seed, seed + calls):
+        total ^= int(expected(name, number)["digest"], 16)
+    return f"{total:016x}"
+
+
+def differences(log):
+    """Compares the lines of a console's log. Returns how many were right, and texts about the others."""
+    right, wrong = 0, []
+    for line in log.splitlines():
+        for word, compare in (("WORKLOAD ", compare_call), ("BALANCED ", compare_total)):
+            at = line.find(word + "{")
+            if at >= 0:
+                difference = parsed(line[at + len(word) :], compare)
+                right += difference is None
+                wrong += [difference] if difference else []
+    return right, wrong
+
+
+def parsed(text, compare):
+    try:
+        return compare(json.loads(text))
+    except ValueError as error:
+        return f"no JSON ({error}): {text[:100]}"
+    except (KeyError, TypeError) as error:
+        return f"{error} in {text[:100]}"
+
+
+def compare_call(line):
+    wanted = expected(line["name"], line["seed"])
+    for key in ("input", "result", "digest"):
+        if line[key] != wanted[key]:
+            return (
+                f"{line['name']} with seed {line['seed']}: its {key} is {canonical(line[key])}, "
+                f"but Python's is {canonical(wanted[key])}"
+            )
+    return None
+
+
+def compare_total(line):
+    wanted = total_digest(line["name"], line["seed"], line["calls"])
+    if line["digest"] != wanted:
+        return f"{line['name']}, {line['calls']} calls from seed {line['seed']}: {line['digest']}, but Python's is {wanted}"
+    return None
+
+
+def check(path):
+    """Prints how a console's log compares; returns the exit code."""
+    text = Path(path).read_text(encoding="utf-8", errors="replace")
+    right, wrong = differences(text)
+    for difference in wrong:
+        print(difference)
+    print(f"{right} lines as Python {sys.version.split()[0]} computes them, {len(wrong)} not")
+    if right + len(wrong) == 0:
+        print(f"{path} has no line with WORKLOAD or BALANCED")
+    return 0 if right and not wrong else 1
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=1, help="the first seed (1)")
+    parser.add_argument("--seeds", type=int, default=1, help="how many consecutive seeds (1)")
+    parser.add_argument("--check", metavar="LOG", help="a console's log to compare")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these workloads")
+    options = parser.parse_args()
+    if options.check:
+        return check(options.check)
+    unknown = [name for name in options.names if load(name) is None]
+    if unknown:
+        parser.error(f"no such workload: {', '.join(unknown)}; there are {', '.join(names())}")
+    for name in options.names or names():
+        for seed in range(options.seed, options.seed + options.seeds):
+            print(canonical(expected(name, seed)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
