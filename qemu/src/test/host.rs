@@ -20,6 +20,8 @@ enum Count {
     Call,
     /// Each `test result:` line counts its tests.
     Results,
+    /// Python's line `Ran N tests` counts them.
+    Python,
 }
 
 /// Runs all of them.
@@ -58,6 +60,23 @@ pub(super) fn run(session: &Session<'_>, report: &Report) {
             call(report, &name, command, Count::Results);
         }
     }
+    python(session, report);
+}
+
+/// The tests of the functions in Python, where there is a Python to run them.
+fn python(session: &Session<'_>, report: &Report) {
+    let name = "host/python";
+    if !session.wants(name) {
+        return;
+    }
+    let Some(python) = find_program("python3") else {
+        report.skip(name, "no python3; `apt-get install python3` brings it");
+        return;
+    };
+    let mut command = Command::new(python);
+    command.current_dir(&session.project.workspace.root);
+    command.args(["-B", "-m", "unittest", "discover", "-s", "tests/workloads"]);
+    call(report, name, command, Count::Python);
 }
 
 /// Formatting and lints, each with the program that it needs. Toolchains of the smallest profile lack both.
@@ -146,6 +165,7 @@ fn judge(is_success: bool, text: &str, count: Count) -> Tests {
         Count::Call if is_success => Tests::pass(),
         Count::Call => Tests::failure("cargo reports errors"),
         Count::Results => count_results(text),
+        Count::Python => count_python(text),
     };
     if !is_success && tests.failures.is_empty() {
         tests
@@ -184,6 +204,22 @@ fn count_results(text: &str) -> Tests {
     tests
 }
 
+/// Reads the line `Ran 12 tests in …`, and the names of what failed from lines like `FAIL: name (place)`.
+fn count_python(text: &str) -> Tests {
+    let mut tests = Tests::default();
+    for line in text.lines() {
+        if line.starts_with("Ran ") {
+            tests.passed += number_before(line, " test");
+        } else if let Some(name) = line.strip_prefix("FAIL: ").or(line.strip_prefix("ERROR: ")) {
+            tests.failures.push(name.to_owned());
+        } else if line.starts_with("OK (skipped=") {
+            tests.skipped += number_before(line, ")");
+        }
+    }
+    tests.passed = tests.passed.saturating_sub(tests.failures.len() + tests.skipped);
+    tests
+}
+
 fn number_before(text: &str, word: &str) -> usize {
     let before = text.find(word).map_or("", |at| &text[..at]);
     before
@@ -218,6 +254,26 @@ mod tests {
         );
         let crash = "test result: ok. 3 passed; 0 failed;\nsignal: 11";
         assert_eq!(judge(false, crash, Count::Results).failures.len(), 1);
+    }
+
+    #[test]
+    fn tests_in_python_count() {
+        let good = judge(
+            true,
+            "....s\n-----\nRan 5 tests in 0.2s\n\nOK (skipped=1)\n",
+            Count::Python,
+        );
+        assert_eq!((good.passed, good.skipped, good.failures.len()), (4, 1, 0));
+        let text =
+            "FAIL: test_a (t.A)\nERROR: test_b (t.A)\nRan 5 tests in 0.2s\nFAILED (failures=1, errors=1)\n";
+        let bad = judge(false, text, Count::Python);
+        assert_eq!(
+            (bad.passed, bad.failures),
+            (3, vec!["test_a (t.A)".to_owned(), "test_b (t.A)".to_owned()])
+        );
+        let none = judge(true, "Ran 0 tests in 0.0s\nOK\n", Count::Python);
+        assert_eq!(none.failures, ["no test ran"]);
+        assert_eq!(judge(false, "No module named x", Count::Python).failures.len(), 1);
     }
 
     #[test]
