@@ -3,6 +3,7 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
+use interfaces::manifest::Runtime;
 
 /// What the program does and how its options are written.
 pub const HELP: &str = "\
@@ -14,6 +15,7 @@ client-bench: invokes a function again and again and shows how long each phase t
       --in-flight=N      invoke asynchronously, so many at once (0: one after the other, waiting for each)
       --function=NAME    function from the boot image's functions/ (noop)
       --create=NAME      use the module NAME of the boot image as the function's code
+      --runtime=NAME     what runs such a module: native, linux or python (native)
       --also=NAME        create this function too, for those that call others; may be given more than once
       --mode=MODE        boot: load it afresh each time; warm: keep it (as the function's manifest says, else boot)
       --payload=SIZE     send SIZE bytes (0); K and M may follow the number
@@ -102,6 +104,8 @@ pub struct Options {
     pub function: String,
     /// Module to take the code from instead of `functions/NAME`.
     pub create: Option<String>,
+    /// What runs such code.
+    pub runtime: Runtime,
     /// Further functions to create.
     pub also: Vec<String>,
     /// Start mode, `None` for the function's own.
@@ -135,6 +139,7 @@ impl Default for Options {
             in_flight: 0,
             function: "noop".to_string(),
             create: None,
+            runtime: Runtime::Native,
             also: Vec::new(),
             mode: None,
             payload: Payload::Size(0),
@@ -245,6 +250,7 @@ impl Options {
             }
             "--function" => self.function = value.to_string(),
             "--create" => self.create = Some(value.to_string()),
+            "--runtime" => self.runtime = runtime(value).ok_or_else(|| wrong("native, linux or python"))?,
             "--also" => self.also.push(value.to_string()),
             "--expect" => self.expect = Some(value.to_string()),
             "--mode" => self.mode = Some(mode(value).ok_or_else(|| wrong("boot, warm or snapshot"))?),
@@ -262,7 +268,7 @@ impl Options {
     }
 }
 
-const TAKES_VALUE: [&str; 15] = [
+const TAKES_VALUE: [&str; 16] = [
     "-t",
     "--threads",
     "-i",
@@ -270,6 +276,7 @@ const TAKES_VALUE: [&str; 15] = [
     "--warmup",
     "--function",
     "--create",
+    "--runtime",
     "--in-flight",
     "--also",
     "--expect",
@@ -289,6 +296,15 @@ fn mode(text: &str) -> Option<Mode> {
         "boot" => Some(Mode::Boot),
         "warm" => Some(Mode::Warm),
         "snapshot" => Some(Mode::Snapshot),
+        _ => None,
+    }
+}
+
+fn runtime(text: &str) -> Option<Runtime> {
+    match text {
+        "native" => Some(Runtime::Native),
+        "linux" => Some(Runtime::Linux),
+        "python" => Some(Runtime::Python),
         _ => None,
     }
 }
@@ -372,6 +388,8 @@ mod tests {
         assert_eq!(parse("--timeout=3s").unwrap().timeout_ns, Some(3_000_000_000));
         assert_eq!(parse("--timeout=9us").unwrap().timeout_ns, Some(9_000));
         assert_eq!(parse("--also=a --also b").unwrap().also, ["a", "b"]);
+        assert_eq!(parse("--runtime=linux").unwrap().runtime, Runtime::Linux);
+        assert!(parse("--runtime=java").is_err());
         assert_eq!(
             parse("--payload=text:5").unwrap().payload,
             Payload::Text("5".to_string())

@@ -127,7 +127,10 @@ impl<'a> Client<'a> {
             length,
             handler: "",
         };
-        let config = self.configured(ActionConfig::default());
+        let config = self.configured(ActionConfig {
+            runtime: self.options.runtime,
+            ..ActionConfig::default()
+        });
         self.session
             .create(&self.options.function, code, config, &[])
             .map_err(|error| failure(&error))
