@@ -100,6 +100,7 @@ fn supervisor() {
              -> Result<Request, FaasError> words deferred",
             "4 environment(offset: u64, text: &mut [u8]) -> Result<u64, FaasError> words deferred",
             "5 function() -> Result<FunctionInfo, FaasError>",
+            "6 ready_once(start_runtime: u64, request: &mut [u8]) -> Result<Request, FaasError> words deferred",
         ],
     );
 }
@@ -179,6 +180,10 @@ fn numbers_of_errors() {
         ImageFault::WritableCode,
         ImageFault::BadEntry,
         ImageFault::NoRuntime,
+        ImageFault::Script,
+        ImageFault::NotNative,
+        ImageFault::IsNative,
+        ImageFault::RunnerOverlap,
     ]);
     check_numbers(&[
         FaultKind::Read,

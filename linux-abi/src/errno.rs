@@ -27,6 +27,8 @@ impl Errno {
     pub const ACCES: Errno = Errno(13);
     /// Bad address.
     pub const FAULT: Errno = Errno(14);
+    /// Device or resource busy.
+    pub const BUSY: Errno = Errno(16);
     /// File exists.
     pub const EXIST: Errno = Errno(17);
     /// No such device.
@@ -41,6 +43,8 @@ impl Errno {
     pub const MFILE: Errno = Errno(24);
     /// Inappropriate ioctl for device.
     pub const NOTTY: Errno = Errno(25);
+    /// File too large.
+    pub const FBIG: Errno = Errno(27);
     /// Illegal seek.
     pub const SPIPE: Errno = Errno(29);
     /// Read-only file system.

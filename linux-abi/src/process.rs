@@ -3,7 +3,9 @@
 use alloc::format;
 use alloc::string::String;
 
-use crate::files::Files;
+use interfaces::faas::PAYLOAD_MAX;
+
+use crate::files::{Exchange, Files};
 use crate::memory::Heap;
 use crate::signal::Signals;
 use crate::{Errno, System, table};
@@ -18,6 +20,10 @@ pub enum Outcome {
     Return(u64),
     /// The program ends with this exit code.
     Exit(i32),
+    /// The program ends; its response has so many bytes.
+    Respond(u64),
+    /// The program ends: its response would have so many bytes, more than it may.
+    TooLong(u64),
 }
 
 /// What the start of the program tells about it.
@@ -29,6 +35,8 @@ pub struct Program {
     pub image_end: u64,
     /// First address of the main thread's stack.
     pub stack_start: u64,
+    /// Standard input is a request, and standard output the response: the task's parent is a supervisor of workers.
+    pub serves_request: bool,
 }
 
 /// A Linux program: everything about it that Linux would keep in its kernel.
@@ -37,6 +45,8 @@ pub struct Process<S> {
     pub(crate) program: Program,
     pub(crate) heap: Heap,
     pub(crate) files: Files,
+    /// The request that the program serves, if it does.
+    pub(crate) exchange: Option<Exchange>,
     pub(crate) signals: Signals,
     pub(crate) exit: Option<i32>,
     pub(crate) name: [u8; 16],
@@ -52,7 +62,8 @@ impl<S: System> Process<S> {
         name[..length].copy_from_slice(&file[..length]);
         Process {
             heap: Heap::new(program.image_end),
-            files: Files::new(),
+            files: Files::new(program.serves_request),
+            exchange: program.serves_request.then(Exchange::default),
             signals: Signals::new(),
             exit: None,
             reported: [0; 8],
@@ -76,9 +87,18 @@ impl<S: System> Process<S> {
         match self.exit {
             Some(code) => {
                 self.flush_output();
-                Outcome::Exit(code)
+                self.outcome(code)
             }
             None => Outcome::Return(answer.unwrap_or_else(Errno::result)),
+        }
+    }
+
+    /// How a program that ends with `code` ends.
+    fn outcome(&self, code: i32) -> Outcome {
+        match self.exchange {
+            Some(exchange) if exchange.written > PAYLOAD_MAX => Outcome::TooLong(exchange.written),
+            Some(exchange) if code == 0 => Outcome::Respond(exchange.written),
+            _ => Outcome::Exit(code),
         }
     }
 

@@ -91,6 +91,16 @@ pub trait System {
     /// The names of all files in `rom`; empty without such a capability.
     fn names(&mut self) -> Vec<alloc::string::String>;
 
+    /// The length in bytes of the request that the program serves, which is asked for at the first call.
+    ///
+    /// # Errors
+    /// [`Errno::IO`] if there is no supervisor any more that would give one.
+    fn request(&mut self) -> Result<u64, Errno>;
+    /// Copies out of the request (the range lies inside it) into the program's memory.
+    fn read_request(&mut self, offset: u64, address: u64, size: u64) -> Result<(), Errno>;
+    /// Copies out of the program's memory into the response, whose first `offset` bytes are there.
+    fn write_response(&mut self, offset: u64, address: u64, size: u64) -> Result<(), Errno>;
+
     /// Writes a piece of text to the log.
     fn log(&mut self, text: &[u8]);
     /// Nanoseconds of the kernel clock.

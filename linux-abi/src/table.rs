@@ -68,6 +68,8 @@ calls! {
     62 "kill" => crate::signal::kill;
     63 "uname" => crate::identity::uname;
     72 "fcntl" => crate::files::fcntl;
+    74 "fsync" => crate::files::fsync;
+    75 "fdatasync" => crate::files::fsync;
     79 "getcwd" => crate::files::getcwd;
     80 "chdir" => crate::files::chdir;
     89 "readlink" => crate::files::readlink;

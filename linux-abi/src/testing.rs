@@ -40,6 +40,8 @@ pub(crate) struct FakeSystem {
     pub(crate) time: u64,
     /// FS base.
     pub(crate) fs_base: u64,
+    /// What was written as response.
+    pub(crate) response: Vec<u8>,
     /// Successful [`System::attach`] calls.
     pub(crate) attached: usize,
 }
@@ -53,6 +55,7 @@ impl FakeSystem {
             random: 0x0101_0101_0101_0101,
             time: 0,
             fs_base: 0,
+            response: Vec::new(),
             attached: 0,
         };
         let place = Place::At(BASE);
@@ -232,6 +235,22 @@ impl System for FakeSystem {
         NAMES[..3].iter().map(|name| String::from(*name)).collect()
     }
 
+    fn request(&mut self) -> Result<u64, Errno> {
+        Ok(FILE.len() as u64)
+    }
+
+    fn read_request(&mut self, offset: u64, address: u64, size: u64) -> Result<(), Errno> {
+        let from = offset as usize;
+        self.write(address, &FILE[from..from + size as usize])
+    }
+
+    fn write_response(&mut self, offset: u64, address: u64, size: u64) -> Result<(), Errno> {
+        assert_eq!(offset, self.response.len() as u64);
+        let bytes = self.peek(address, size as usize);
+        self.response.extend_from_slice(&bytes);
+        Ok(())
+    }
+
     fn log(&mut self, text: &[u8]) {
         self.log.extend_from_slice(text);
     }
@@ -271,10 +290,20 @@ impl System for FakeSystem {
 
 /// A program that has just started.
 pub(crate) fn process() -> Process<FakeSystem> {
+    started(false)
+}
+
+/// A program that has just started, to serve the request [`FILE`].
+pub(crate) fn serving() -> Process<FakeSystem> {
+    started(true)
+}
+
+fn started(serves_request: bool) -> Process<FakeSystem> {
     let program = Program {
         path: String::from("/rom/test"),
         image_end: HEAP,
         stack_start: 0x7ff0_0000_0000,
+        serves_request,
     };
     Process::new(FakeSystem::new(), program)
 }
@@ -286,6 +315,6 @@ pub(crate) fn call(process: &mut Process<FakeSystem>, number: u64, arguments: &[
     match process.system_call(number, &all) {
         Outcome::Return(value) if value as i64 >= -4095 && (value as i64) < 0 => Err(value.wrapping_neg()),
         Outcome::Return(value) => Ok(value),
-        Outcome::Exit(code) => panic!("the program ended with {code}"),
+        ended => panic!("the program ended: {ended:?}"),
     }
 }

@@ -1,10 +1,11 @@
 //! The thread's own state, and waiting for words in memory.
 
+use interfaces::faas::PR_SUPERVISE;
 use l4::{NEVER, USER_END};
 
 use crate::process::Answer;
 use crate::table::Arguments;
-use crate::{Errno, Process, System, time, user};
+use crate::{Errno, Process, System, files, time, user};
 
 const ARCH_SET_FS: u64 = 0x1002;
 
@@ -24,7 +25,7 @@ pub(crate) fn arch_prctl<S: System>(process: &mut Process<S>, arguments: &Argume
 const PR_SET_NAME: u64 = 15;
 const PR_GET_NAME: u64 = 16;
 
-/// `prctl(option, …)`: the thread's name.
+/// `prctl(option, …)`: the thread's name, and [`PR_SUPERVISE`].
 pub(crate) fn prctl<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
     let [option, address, ..] = *arguments;
     match option {
@@ -38,6 +39,7 @@ pub(crate) fn prctl<S: System>(process: &mut Process<S>, arguments: &Arguments) 
             let name = process.name;
             process.system.write(address, &name)?;
         }
+        PR_SUPERVISE => return files::take_over(process),
         _ => return Err(Errno::INVAL),
     }
     Ok(0)

@@ -89,6 +89,9 @@ impl Image {
         let end = usize::try_from(file_size).map_or(bytes.len(), |size| size.min(bytes.len()));
         let bytes = &bytes[..end];
         let magic = &bytes[..bytes.len().min(MAGIC.len())];
+        if bytes.starts_with(b"#!") {
+            return Err(ElfError::Script);
+        }
         if !MAGIC.starts_with(magic) {
             return Err(ElfError::NotElf);
         }

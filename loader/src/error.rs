@@ -9,6 +9,8 @@ pub enum ElfError {
     Truncated,
     /// It does not start like an ELF file.
     NotElf,
+    /// It starts with `#!`: another program is to run it.
+    Script,
     /// It is not for 64-bit x86.
     WrongMachine,
     /// It is an object file or a core dump, not a program.
@@ -42,6 +44,7 @@ impl fmt::Display for ElfError {
         match self {
             ElfError::Truncated => f.write_str("the file ends before its headers do"),
             ElfError::NotElf => f.write_str("not an ELF file"),
+            ElfError::Script => f.write_str("a script: start the program that runs it"),
             ElfError::WrongMachine => f.write_str("not a program for x86-64"),
             ElfError::NotExecutable => f.write_str("not a program but another kind of ELF file"),
             ElfError::NeedsInterpreter => f.write_str("needs a dynamic linker: link it statically"),

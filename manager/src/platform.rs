@@ -4,7 +4,7 @@
 use crate::body::Content;
 use crate::label::WorkerId;
 use alloc::boxed::Box;
-use interfaces::faas::{ActionConfig, ActivationId, Completion, FaasError};
+use interfaces::faas::{ActivationId, Completion, Definition, FaasError};
 use l4::CapIndex;
 
 /// Who pays.
@@ -101,15 +101,16 @@ pub trait Platform {
     /// [`FaasError::InvalidPayload`] if there are fewer.
     fn read(&mut self, dataspace: CapIndex, length: u64) -> Result<Box<[u8]>, FaasError>;
 
-    /// Checks the first `length` bytes of `code` and prepares them for being started; `code` is used up.
+    /// Checks the code at the start of `code` as the definition says and prepares it for being started; `code` is used
+    /// up. `environment` are `NAME=value` strings, each ended by a zero byte.
     ///
     /// # Errors
     /// [`FaasError::InvalidImage`] for what is no program, others for a lack of resources.
     fn load(
         &mut self,
         code: CapIndex,
-        length: u64,
-        config: &ActionConfig,
+        definition: &Definition<'_>,
+        environment: &[u8],
     ) -> Result<Self::Program, FaasError>;
 
     /// Drops a program. Workers that were started from it are unaffected.

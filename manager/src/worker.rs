@@ -50,6 +50,8 @@ pub struct Worker {
     pub memory: u64,
     /// Invocations that it got.
     pub uses: u64,
+    /// It said that it ends with its first request.
+    pub is_single: bool,
     /// Activations that it asked for and that are not answered yet.
     pub children: u16,
 }

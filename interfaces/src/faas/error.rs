@@ -397,7 +397,16 @@ texts! {
         /// The entry point is in no executable segment.
         BadEntry: "the entry point is in no executable segment";
         /// The runtime that the configuration names is not part of the boot image.
-        NoRuntime: "its runtime is not part of the boot image";
+        NoRuntime: "its runtime is not part of the boot image; add the modules linux-abi and, for Python, \
+                    python-runtime, and pass rom to the manager";
+        /// A script, which another program would have to run.
+        Script: "it is a script (#!); register the program that runs it, or choose the runtime python";
+        /// A Linux program that is said to be a native one.
+        NotNative: "it is not linked with worker-lib as a native program; set runtime = \"linux\" for it";
+        /// A native program that is said to be one for Linux.
+        IsNative: "it is a native program; set runtime = \"native\" for it";
+        /// It lies where the image that runs it does.
+        RunnerOverlap: "a segment lies at 0x70000000, where linux-abi is; link the program elsewhere";
     }
 }
 

@@ -22,8 +22,8 @@ pub use registry::{
     Registration, Registry, RegistryClient, RegistryInterface, RegistryReply, RegistryStatus,
 };
 pub use supervisor::{
-    FailureKind, FunctionInfo, Request, Supervisor, SupervisorClient, SupervisorInterface, SupervisorReply,
-    WorkerFailure, WorkerTimes,
+    CODE_NAME, FailureKind, FunctionInfo, PR_SUPERVISE, Request, SUPERVISOR_NAME, Supervisor,
+    SupervisorClient, SupervisorInterface, SupervisorReply, WorkerFailure, WorkerTimes,
 };
 pub use types::{
     ActionConfig, ActionInfo, ActivationId, Completion, Counters, Definition, InvokeOptions, Timestamps,

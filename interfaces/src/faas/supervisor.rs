@@ -9,7 +9,19 @@ use serde::{Deserialize, Serialize};
 use super::types::words_in_order;
 use super::{ActivationId, Body, FaasError, Payload};
 
-/// The manager as a worker sees it. Each of `ready`, `done` and `fail` is answered with the next request, or never.
+/// Name of the capability that tells a program which was started with arguments that its parent is a supervisor. It is
+/// the same gate as the parent.
+pub const SUPERVISOR_NAME: &str = "supervisor";
+
+/// Name of the capability of an action's code, if the code is no program itself: a sealed dataspace.
+pub const CODE_NAME: &str = "code";
+
+/// Option of the Linux call `prctl` by which the program of a worker says that it talks to the supervisor itself, so that
+/// standard input and output are not request and response but those of an ordinary program.
+pub const PR_SUPERVISE: u64 = 0x4145_5249;
+
+/// The manager as a worker sees it. Each of `ready`, `ready_once`, `done` and `fail` is
+/// answered with the next request, or never.
 #[interface(protocol = 0x5002)]
 pub trait Supervisor {
     /// The runtime is up, since `start_runtime`; gives the first request.
@@ -42,6 +54,10 @@ pub trait Supervisor {
     /// The function that the worker runs.
     #[op(5)]
     fn function(&self) -> Result<FunctionInfo, FaasError>;
+
+    /// As `ready`, from a worker that ends with its first request: whatever the function's mode, it is not kept.
+    #[op(6, words, deferred)]
+    fn ready_once(&self, start_runtime: u64, request: &mut [u8]) -> Result<Request, FaasError>;
 }
 
 /// A request to a worker.

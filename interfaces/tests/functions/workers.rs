@@ -35,6 +35,11 @@ impl Supervisor for Overseer {
         ))
     }
 
+    fn ready_once(&mut self, caller: Caller, utcb: &Utcb, start_runtime: u64) -> Reply {
+        self.last = "once".into();
+        self.ready(caller, utcb, start_runtime)
+    }
+
     fn done(&mut self, _: Caller, utcb: &Utcb, times: WorkerTimes, response: Payload<'_>) -> Reply {
         let Payload::Inline(bytes) = response else {
             return Reply::Now(SupervisorReply::done(utcb, Err(&FaasError::InvalidPayload), &[]));
@@ -88,6 +93,10 @@ fn workers_get_requests_and_give_results() {
         (1, 2, 3, [4, 5])
     );
     assert_eq!((request.body, &buffer[..length]), (Body::Inline, &[0, 1, 2][..]));
+
+    let (_, length) = worker.ready_once(0x06_0504, &mut buffer).unwrap();
+    assert_eq!(buffer[..length], [4, 5, 6]);
+    gate.inspect(|manager| assert_eq!(manager.last, "once"));
 
     let times = WorkerTimes {
         start_runtime: 1,

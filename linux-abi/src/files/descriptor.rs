@@ -20,6 +20,10 @@ pub(crate) enum Kind {
     Input,
     /// Standard output or error, with the line that is not complete yet.
     Output(Vec<u8>),
+    /// Standard input of a program that serves a request.
+    Request,
+    /// Standard output of such a program.
+    Response,
     /// A file of `rom` and its path.
     Rom(RomFile, String),
     /// A directory's path.
@@ -60,14 +64,19 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// Standard input, output and error.
-    pub(crate) fn new() -> Files {
+    /// Standard input, output and error; the first two are a request and its response if the program serves one.
+    pub(crate) fn new(serves: bool) -> Files {
         let mut files = Files {
             descriptors: Vec::new(),
             open: Vec::new(),
             directory: String::from("/"),
         };
-        for kind in [Kind::Input, Kind::Output(Vec::new()), Kind::Output(Vec::new())] {
+        let (input, output) = if serves {
+            (Kind::Request, Kind::Response)
+        } else {
+            (Kind::Input, Kind::Output(Vec::new()))
+        };
+        for kind in [input, output, Kind::Output(Vec::new())] {
             // An empty table has room for three.
             let _descriptor = files.insert(kind, 0, false, 0);
         }

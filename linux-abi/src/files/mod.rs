@@ -1,10 +1,12 @@
 //! Files: descriptors, paths, and the calls on them.
 //!
 //! What exists: `/rom`, read-only; `/dev/null`, `zero`, `random` and `urandom`; a few files of `/proc/self`;
-//! standard input, which is empty, and standard output and error, which are written to the log line by line.
+//! standard input, which is empty, and standard output and error, which are written to the log line by line. In a
+//! program that serves a request, input is the request and output the response.
 
 mod descriptor;
 mod directory;
+mod exchange;
 mod open;
 mod output;
 mod path;
@@ -15,7 +17,8 @@ mod transfer;
 pub(crate) use descriptor::{DESCRIPTOR_LIMIT, Files};
 pub(crate) use descriptor::{close, dup, dup2, dup3, fcntl, ioctl};
 pub(crate) use directory::{chdir, getcwd, getdents64, readlink, readlinkat};
+pub(crate) use exchange::{Exchange, take_over};
 pub(crate) use open::{access, faccessat, open, openat};
 pub(crate) use poll::{poll, ppoll};
 pub(crate) use status::{fstat, newfstatat, stat, statx};
-pub(crate) use transfer::{lseek, pread64, read, readv, write, writev};
+pub(crate) use transfer::{fsync, lseek, pread64, read, readv, write, writev};

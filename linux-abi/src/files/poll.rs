@@ -62,8 +62,8 @@ fn poll_until<S: System>(process: &mut Process<S>, list: u64, count: u64, deadli
 
 fn events<S: System>(process: &mut Process<S>, fd: i32) -> u16 {
     match process.files.get(fd).map(|file| &file.kind) {
-        Ok(Kind::Input) => IN | HANG_UP,
-        Ok(Kind::Output(_)) => OUT,
+        Ok(Kind::Input | Kind::Request) => IN | HANG_UP,
+        Ok(Kind::Output(_) | Kind::Response) => OUT,
         Ok(_) => IN | OUT,
         Err(_) => INVALID,
     }

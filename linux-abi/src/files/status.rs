@@ -34,8 +34,8 @@ pub(super) fn inode(path: &str) -> u64 {
 
 fn of_descriptor<S: System>(process: &mut Process<S>, fd: i32) -> Result<Status, Errno> {
     let (mode, size, inode) = match &process.files.get(fd)?.kind {
-        Kind::Input => (PIPE, 0, inode("stdin")),
-        Kind::Output(_) => (PIPE, 0, inode("stdout")),
+        Kind::Input | Kind::Request => (PIPE, 0, inode("stdin")),
+        Kind::Output(_) | Kind::Response => (PIPE, 0, inode("stdout")),
         Kind::Rom(file, path) => (FILE, file.size, inode(path)),
         Kind::Directory(path) => (DIRECTORY, 0, inode(path)),
         Kind::Null | Kind::Zero | Kind::Random => (CHARACTER_DEVICE, 0, inode("device")),

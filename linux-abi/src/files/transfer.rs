@@ -3,7 +3,7 @@
 use alloc::vec;
 
 use super::descriptor::Kind;
-use super::output;
+use super::{exchange, output};
 use crate::process::Answer;
 use crate::table::Arguments;
 use crate::{Errno, Process, System, random, user};
@@ -29,7 +29,10 @@ pub(crate) fn read<S: System>(process: &mut Process<S>, arguments: &Arguments) -
 pub(crate) fn pread64<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
     let [fd, address, size, offset, ..] = *arguments;
     let fd = user::int(fd);
-    if matches!(process.files.get(fd)?.kind, Kind::Input | Kind::Output(_)) {
+    if matches!(
+        process.files.get(fd)?.kind,
+        Kind::Input | Kind::Output(_) | Kind::Request | Kind::Response
+    ) {
         return Err(Errno::SPIPE);
     }
     if (offset as i64) < 0 {
@@ -42,7 +45,8 @@ fn read_at<S: System>(process: &mut Process<S>, fd: i32, offset: u64, address: u
     let Process { files, system, .. } = process;
     match &files.get(fd)?.kind {
         Kind::Input | Kind::Null => Ok(0),
-        Kind::Output(_) => Err(Errno::BADF),
+        Kind::Output(_) | Kind::Response => Err(Errno::BADF),
+        Kind::Request => exchange::read(process, offset, address, size),
         Kind::Directory(_) => Err(Errno::ISDIR),
         Kind::Rom(file, _) => {
             let size = size.min(file.size.saturating_sub(offset));
@@ -82,6 +86,7 @@ fn write_bytes<S: System>(process: &mut Process<S>, fd: i32, address: u64, size:
     let Process { files, system, .. } = process;
     match &mut files.get(fd)?.kind {
         Kind::Null | Kind::Zero | Kind::Random => Ok(size),
+        Kind::Response => exchange::write(process, address, size),
         Kind::Output(line) => {
             let mut piece = vec![0; size.min(PIECE) as usize];
             for offset in (0..size).step_by(PIECE as usize) {
@@ -91,7 +96,7 @@ fn write_bytes<S: System>(process: &mut Process<S>, fd: i32, address: u64, size:
             }
             Ok(size)
         }
-        Kind::Input | Kind::Rom(..) | Kind::Text(..) | Kind::Directory(_) => Err(Errno::BADF),
+        Kind::Input | Kind::Request | Kind::Rom(..) | Kind::Text(..) | Kind::Directory(_) => Err(Errno::BADF),
     }
 }
 
@@ -135,6 +140,16 @@ fn each_element<S: System>(
     Ok(total)
 }
 
+/// `fsync(fd)` and `fdatasync(fd)`: nothing waits to be written but the unfinished lines of standard output and error.
+pub(crate) fn fsync<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    match process.files.get(user::int(arguments[0]))?.kind {
+        Kind::Output(_) => process.flush_output(),
+        Kind::Input | Kind::Request | Kind::Response => return Err(Errno::INVAL),
+        _ => {}
+    }
+    Ok(0)
+}
+
 const FROM_START: u64 = 0;
 const FROM_HERE: u64 = 1;
 const FROM_END: u64 = 2;
@@ -144,7 +159,7 @@ pub(crate) fn lseek<S: System>(process: &mut Process<S>, arguments: &Arguments) 
     let [fd, offset, whence, ..] = *arguments;
     let file = process.files.get(user::int(fd))?;
     let end = match &file.kind {
-        Kind::Input | Kind::Output(_) => return Err(Errno::SPIPE),
+        Kind::Input | Kind::Output(_) | Kind::Request | Kind::Response => return Err(Errno::SPIPE),
         Kind::Null | Kind::Zero | Kind::Random => return Ok(0),
         Kind::Rom(rom, _) => rom.size,
         Kind::Text(text, _) => text.len() as u64,
@@ -251,6 +266,18 @@ mod tests {
         assert_eq!(process.system.log_text().as_bytes(), expected);
         assert_eq!(call(&mut process, 20, &[1, BASE, 1025]), Err(22));
         assert_eq!(call(&mut process, 20, &[1, 16, 1]), Err(14));
+    }
+
+    #[test]
+    fn fsync_writes_unfinished_lines() {
+        let mut process = opened(b"/rom/data\0", 0);
+        process.system.poke(BASE, b"half");
+        assert_eq!(call(&mut process, 1, &[2, BASE, 4]), Ok(4));
+        assert_eq!(call(&mut process, 74, &[1]), Ok(0));
+        assert_eq!(process.system.log_text(), "half\n");
+        assert_eq!(call(&mut process, 75, &[3]), Ok(0));
+        assert_eq!(call(&mut process, 74, &[0]), Err(22));
+        assert_eq!(call(&mut process, 74, &[9]), Err(9));
     }
 
     #[test]

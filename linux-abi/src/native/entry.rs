@@ -132,6 +132,8 @@ extern "C" fn system_call(registers: &mut Registers) {
     match start::with_process(|process| process.system_call(registers.rax, &arguments)) {
         Outcome::Return(value) => registers.rax = value,
         Outcome::Exit(code) => task::exit(code),
+        Outcome::Respond(length) => start::with_process(|process| process.system().respond(length)),
+        Outcome::TooLong(length) => start::with_process(|process| process.system().refuse(length)),
     }
 }
 

@@ -7,6 +7,7 @@ mod heap;
 mod message;
 mod rom;
 mod start;
+mod supervisor;
 mod task;
 mod thread_area;
 

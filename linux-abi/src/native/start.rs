@@ -11,6 +11,7 @@ use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char};
 use core::ptr;
 
+use interfaces::faas::SUPERVISOR_NAME;
 use l4::info_page::InfoPage;
 use l4::object::Thread;
 use l4::region::Access;
@@ -91,6 +92,7 @@ extern "C" fn start(stack: *const u64) -> ! {
     let info_page = block.get(1).copied().unwrap_or(InfoPage::ADDRESS);
     // SAFETY: Whoever starts a task attaches the page there for reading; it never changes.
     let info_page: &'static InfoPage = unsafe { &*ptr::with_exposed_provenance(info_page as usize) };
+    let began = Own::clock(info_page);
     let mut system = Own::new(CapIndex(first_slot as u32), info_page);
     let stack_start = attach_stack(&mut system);
     let stack_pointer = fill_stack(&mut system, &given, &block, stack_start + STACK_SIZE);
@@ -98,12 +100,26 @@ extern "C" fn start(stack: *const u64) -> ! {
         path: path(&given),
         image_end,
         stack_start,
+        serves_request: has_capability(&block, SUPERVISOR_NAME.as_bytes()),
     };
+    system.exchange.note_start(began, Own::clock(info_page));
     // SAFETY: The program does not run yet, so nothing else uses the process.
     unsafe { *PROCESS.0.get() = Some(Process::new(system, program)) };
     enter_personality();
     // SAFETY: The loader promises the program's first instruction at AT_ENTRY; the stack was just laid out.
     unsafe { run_program(entry, stack_pointer) }
+}
+
+/// Tells whether a copied start block has a capability of this name.
+fn has_capability(block: &[u64], name: &[u8]) -> bool {
+    let entries = block.get(BLOCK_HEADER_WORDS..).unwrap_or_default();
+    entries.chunks_exact(BLOCK_ENTRY_WORDS).any(|entry| {
+        let bytes = [entry[0].to_le_bytes(), entry[1].to_le_bytes()];
+        let bytes = bytes.as_flattened();
+        bytes
+            .strip_prefix(name)
+            .is_some_and(|rest| rest.first() == Some(&0))
+    })
 }
 
 /// Has the kernel return Linux calls and faults to this image.

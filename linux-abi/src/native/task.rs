@@ -15,6 +15,7 @@ use linux_abi::{Contents, Errno, Mapping, Place, RomFile, System};
 use super::copy::copy;
 use super::message::{Short, Whole};
 use super::rom::Rom;
+use super::supervisor::Exchange;
 
 unsafe extern "C" {
     safe static __ehdr_start: u8;
@@ -22,6 +23,9 @@ unsafe extern "C" {
 }
 
 const TASK: Task = Task(CapIndex::TASK);
+
+/// Exit code of a worker whose supervisor does not answer, or whose response can't be handed over.
+const LOST: i32 = 126;
 
 /// Ends the program.
 pub(super) fn exit(code: i32) -> ! {
@@ -31,6 +35,8 @@ pub(super) fn exit(code: i32) -> ! {
 /// The task that this image is in.
 pub(super) struct Own {
     rom: Rom,
+    /// The request, in a worker.
+    pub(super) exchange: Exchange,
     info_page: &'static InfoPage,
 }
 
@@ -39,8 +45,29 @@ impl Own {
     pub(super) const fn new(first_slot: CapIndex, info_page: &'static InfoPage) -> Own {
         Own {
             rom: Rom::new(first_slot),
+            exchange: Exchange::new(),
             info_page,
         }
+    }
+
+    /// The kernel clock in nanoseconds.
+    pub(super) fn clock(info_page: &InfoPage) -> u64 {
+        // SAFETY: Reading the time-stamp counter has no effect.
+        info_page.nanoseconds(unsafe { _rdtsc() })
+    }
+
+    /// Ends the program with the first `length` bytes of its response.
+    pub(super) fn respond(&mut self, length: u64) -> ! {
+        let info_page = self.info_page;
+        self.exchange.respond(length, || Own::clock(info_page));
+        exit(LOST)
+    }
+
+    /// Ends the program because its response would have `length` bytes, more than it may.
+    pub(super) fn refuse(&mut self, length: u64) -> ! {
+        let info_page = self.info_page;
+        self.exchange.refuse(length, || Own::clock(info_page));
+        exit(LOST)
     }
 
     fn thread() -> Thread {
@@ -151,6 +178,19 @@ impl System for Own {
         self.rom.names()
     }
 
+    fn request(&mut self) -> Result<u64, Errno> {
+        self.exchange.fetch()
+    }
+
+    fn read_request(&mut self, offset: u64, address: u64, size: u64) -> Result<(), Errno> {
+        check_target(address, size)?;
+        self.exchange.read(offset, address, size)
+    }
+
+    fn write_response(&mut self, offset: u64, address: u64, size: u64) -> Result<(), Errno> {
+        self.exchange.write(offset, address, size)
+    }
+
     fn log(&mut self, text: &[u8]) {
         let _message = Whole::new();
         // What a log refuses is lost: there is nowhere else to complain.
@@ -158,8 +198,7 @@ impl System for Own {
     }
 
     fn now(&mut self) -> u64 {
-        // SAFETY: Reading the time-stamp counter has no effect.
-        self.info_page.nanoseconds(unsafe { _rdtsc() })
+        Own::clock(self.info_page)
     }
 
     fn epoch(&mut self) -> u64 {

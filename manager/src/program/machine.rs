@@ -2,32 +2,25 @@
 
 use crate::SEAT_PRIORITY;
 use crate::answers::encode;
+use crate::program::Program;
+use crate::runtimes::Runtimes;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
-use interfaces::faas::{ActionConfig, FaasError, ImageFault};
-use interfaces::manifest::Runtime;
+use interfaces::faas::{Definition, FaasError, ImageFault};
 use l4::object::{Dataspace, Factory, Irq, MapEntry, Placement, Task, Thread};
 use l4::syscall::{self, Received};
 use l4::{CapIndex, Error, Rights, Tag, Utcb};
 use l4_rpc::MAX_CAPS;
 use l4re::{OwnedCap, Slot, clock, memory, start};
-use loader::{DEFAULT_STACK_SIZE, ElfError, Launched, LoadError, Plan};
+use loader::{Launched, LoadError};
 use manager::label::Sender;
 use manager::limits::Limits;
 use manager::platform::{Answer, Launch, LaunchError, Payer, Platform, Room};
 
 /// What a worker's account keeps for itself when a nested call takes a part of it.
 const CALLER_RESERVE: u64 = 32 << 10;
-
-/// A program of an action: the plan, and what it shows.
-pub(crate) struct Program {
-    plan: Plan,
-    _program: loader::Program,
-    /// The code; it goes last.
-    _code: OwnedCap,
-}
 
 /// How many reply capabilities of destroyed workers are left alone. The later one is dropped, the better: its slot is
 /// empty as soon as the kernel is through with the worker, which else would notice the drop.
@@ -55,6 +48,8 @@ pub(crate) struct Machine {
     account: CapIndex,
     /// The gate that workers call, with labels minted for each.
     gate: CapIndex,
+    /// What programs need that are not native.
+    runtimes: &'static Runtimes,
     /// Slots for the workers, by their places.
     workers: Vec<WorkerSlots>,
     /// Limits of the live workers that the client's account pays for, by their places; 0 for others.
@@ -76,7 +71,11 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// The machine below a service with these limits. All slots that it ever needs are taken at once.
-    pub(crate) fn new(gate: CapIndex, limits: &Limits) -> Result<Machine, Error> {
+    pub(crate) fn new(
+        gate: CapIndex,
+        limits: &Limits,
+        runtimes: &'static Runtimes,
+    ) -> Result<Machine, Error> {
         let take = || Slot::allocate().map(|slot| slot.filled().leak());
         let workers = (0..limits.workers).map(|_| {
             Ok(WorkerSlots {
@@ -102,6 +101,7 @@ impl Machine {
         Ok(Machine {
             account,
             gate,
+            runtimes,
             workers,
             limits,
             pool,
@@ -308,23 +308,13 @@ impl Platform for Machine {
     fn load(
         &mut self,
         code: CapIndex,
-        length: u64,
-        config: &ActionConfig,
+        definition: &Definition<'_>,
+        environment: &[u8],
     ) -> Result<Box<Program>, FaasError> {
         self.flush();
-        let prepared = match config.runtime {
-            Runtime::Native => self.keep_code(code, length),
-            Runtime::Linux | Runtime::Python => Err(FaasError::InvalidImage(ImageFault::NoRuntime)),
-        };
+        let kept = self.keep_code(code, definition.code_bytes);
         self.discard(code);
-        let code = prepared?;
-        let program = loader::Program::prepare(Dataspace(code.index()), Some(length)).map_err(image_error)?;
-        let plan = Plan::new(&program, None, DEFAULT_STACK_SIZE, CapIndex::INFO_PAGE).map_err(image_error)?;
-        Ok(Box::new(Program {
-            plan,
-            _program: program,
-            _code: code,
-        }))
+        Program::new(kept?, definition, environment, self.runtimes).map(Box::new)
     }
 
     fn unload(&mut self, program: Box<Program>) {
@@ -359,19 +349,22 @@ impl Platform for Machine {
             capabilities: &capabilities,
             arguments: None,
         };
-        program.plan.launch(&task, slots.launched).map_err(|error| {
-            let _ = Task(CapIndex::TASK).delete(slots.account);
-            match error {
-                LoadError::Kernel {
-                    error: Error::NoMemory,
-                    ..
-                } => LaunchError::LimitTooLow,
-                LoadError::Kernel { error, .. } => LaunchError::Refused(error),
-                LoadError::Elf(_) | LoadError::ImagesOverlap | LoadError::BadArguments => {
-                    LaunchError::Refused(Error::Invalid)
+        let supervisor = (self.gate, Sender::Worker(launch.worker).label());
+        program
+            .launch(&task, supervisor, slots.launched)
+            .map_err(|error| {
+                let _ = Task(CapIndex::TASK).delete(slots.account);
+                match error {
+                    LoadError::Kernel {
+                        error: Error::NoMemory,
+                        ..
+                    } => LaunchError::LimitTooLow,
+                    LoadError::Kernel { error, .. } => LaunchError::Refused(error),
+                    LoadError::Elf(_) | LoadError::ImagesOverlap | LoadError::BadArguments => {
+                        LaunchError::Refused(Error::Invalid)
+                    }
                 }
-            }
-        })?;
+            })?;
         if launch.payer == Payer::Client {
             self.limits[usize::from(launch.worker.index)] = launch.memory;
             self.last_limit = launch.memory;
@@ -457,28 +450,4 @@ impl Machine {
         self.pool.push(replacement.filled().leak());
         Ok(OwnedCap::adopt(copy))
     }
-}
-
-/// What an error of the loader means to the client.
-fn image_error(error: LoadError) -> FaasError {
-    let fault = match error {
-        LoadError::Kernel { error, .. } => return error.into(),
-        LoadError::ImagesOverlap | LoadError::BadArguments => ImageFault::BadAddress,
-        LoadError::Elf(error) => match error {
-            ElfError::Truncated | ElfError::OutsideFile(_) => ImageFault::Truncated,
-            ElfError::NotElf => ImageFault::NotElf,
-            ElfError::WrongMachine | ElfError::NotExecutable => ImageFault::WrongKind,
-            ElfError::NeedsInterpreter => ImageFault::Dynamic,
-            ElfError::NoSegments => ImageFault::NoSegments,
-            ElfError::BadHeaders
-            | ElfError::TooManySegments
-            | ElfError::SizesContradict(_)
-            | ElfError::Misaligned(_) => ImageFault::BadSegment,
-            ElfError::BadAddress(_) => ImageFault::BadAddress,
-            ElfError::Overlap(_) => ImageFault::Overlap,
-            ElfError::WritableExecutable(_) => ImageFault::WritableCode,
-            ElfError::BadEntry => ImageFault::BadEntry,
-        },
-    };
-    FaasError::InvalidImage(fault)
 }

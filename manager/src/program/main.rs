@@ -1,7 +1,8 @@
 //! The FaaS server's wiring: the registry on the main thread, a thread on each client's core, and the machine below
 //! the service.
 //!
-//! The boot script gives it the registry's gate (`registry`), and names for nothing else.
+//! The boot script gives it the registry's gate (`registry`), and `rom` for the images that run functions which are no
+//! native programs.
 #![no_std]
 #![no_main]
 
@@ -9,8 +10,10 @@ extern crate alloc;
 
 mod answers;
 mod machine;
+mod program;
 mod registry;
 mod requests;
+mod runtimes;
 mod seat;
 
 use core::fmt;

@@ -1,7 +1,9 @@
 //! The registry: gives clients a core, and looks after the threads there.
 
+use crate::runtimes::Runtimes;
 use crate::seat::{self, OPEN, SeatSlots, Setup};
 use crate::{SEAT_PRIORITY, StartError, failed};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 use core::panic::PanicInfo;
@@ -59,6 +61,7 @@ pub(crate) struct Registry {
     seats: &'static Seats,
     threads: Vec<Option<SeatThread>>,
     client_memory: u64,
+    runtimes: &'static Runtimes,
     show_logs: bool,
     /// Where seats' threads' faults go.
     fault_gate: OwnedCap,
@@ -85,6 +88,7 @@ impl Registry {
             seats,
             threads: (0..seats.len()).map(|_| None).collect(),
             client_memory: options.client_memory.unwrap_or(left / count),
+            runtimes: Box::leak(Box::new(Runtimes::from_rom())),
             show_logs: options.show_logs,
             fault_gate: server::create_gate(FAULT_LABEL).map_err(failed("creating the fault gate"))?,
             offered: None,
@@ -183,6 +187,7 @@ impl Registry {
             index,
             cpu,
             slots,
+            runtimes: self.runtimes,
             show_logs: self.show_logs,
         };
         let builder = Builder {

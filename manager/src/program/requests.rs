@@ -204,6 +204,16 @@ impl Supervisor for Handler<'_> {
         }
     }
 
+    fn ready_once(&mut self, _: Caller, utcb: &Utcb, _start_runtime: u64) -> Reply {
+        match self.worker() {
+            Ok(worker) => {
+                self.service.worker_ready_once(worker, self.reply);
+                Reply::Deferred
+            }
+            Err(error) => Reply::Now(SupervisorReply::ready_once(utcb, Err(&error), &[])),
+        }
+    }
+
     fn done(&mut self, _: Caller, utcb: &Utcb, times: WorkerTimes, response: Payload<'_>) -> Reply {
         match self.worker() {
             Ok(worker) => {

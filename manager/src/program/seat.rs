@@ -3,6 +3,7 @@
 use crate::CLIENT_PRIORITY;
 use crate::machine::Machine;
 use crate::requests::Handler;
+use crate::runtimes::Runtimes;
 use interfaces::faas::{ActionsInterface, SupervisorInterface};
 use interfaces::parent::ParentInterface;
 use l4::exception::ExceptionFrame;
@@ -37,6 +38,7 @@ pub(crate) struct Setup {
     pub(crate) index: usize,
     pub(crate) cpu: u32,
     pub(crate) slots: SeatSlots,
+    pub(crate) runtimes: &'static Runtimes,
     pub(crate) show_logs: bool,
 }
 
@@ -58,7 +60,7 @@ struct Seat {
 /// The kernel's, when the seat can't be set up.
 pub(crate) fn serve(setup: Setup, vacated: fn(usize)) -> Result<(), Error> {
     let limits = Limits::default();
-    let machine = Machine::new(setup.slots.gate, &limits)?;
+    let machine = Machine::new(setup.slots.gate, &limits, setup.runtimes)?;
     let client_gate = Slot::allocate()?.filled().leak();
     let client_gone = Slot::allocate()?.filled().leak();
     let mut seat = Seat {

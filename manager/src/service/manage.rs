@@ -104,9 +104,7 @@ impl<P: Platform> Service<P> {
                 return Err(error);
             }
         };
-        let program = self
-            .platform
-            .load(code, definition.code_bytes, &definition.config)?;
+        let program = self.platform.load(code, definition, &environment)?;
         let settings = Settings {
             config: definition.config.clone(),
             handler: definition.handler.into(),

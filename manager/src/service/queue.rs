@@ -202,6 +202,7 @@ impl<P: Platform> Service<P> {
             payer,
             memory,
             uses: 0,
+            is_single: false,
             children: 0,
         };
         let place = self.workers.insert(worker).map_err(|_| NotStarted::Starved)?;
@@ -275,6 +276,7 @@ impl<P: Platform> Service<P> {
         let config = &action.settings.config;
         config.mode == StartMode::Warm
             && !config.single_use
+            && !worker.is_single
             && worker.uses < config.reuse_limit
             && worker.version == action.version
             && worker.payer == Payer::Client

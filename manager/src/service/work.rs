@@ -37,6 +37,14 @@ impl<P: Platform> Service<P> {
         }
     }
 
+    /// A new worker asks for its request, and will end with it.
+    pub fn worker_ready_once(&mut self, id: WorkerId, reply: CapIndex) {
+        if let Some(worker) = self.worker_mut(id) {
+            worker.is_single = true;
+        }
+        self.worker_ready(id, reply);
+    }
+
     /// Gives a worker the request of its activation.
     pub(super) fn deliver(&mut self, place: u16, reply: CapIndex) {
         let Some(worker) = self.workers.get_mut(place) else {

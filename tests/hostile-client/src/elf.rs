@@ -40,7 +40,7 @@ fn bad_files(good: &[u8]) -> Vec<BadImage> {
     use ImageFault as Fault;
     let word = |at: usize, value: u64| patched(good, at, &value.to_le_bytes());
     alloc::vec![
-        ("a text", b"#!/bin/sh\nexit 0\n".repeat(20), &[Fault::NotElf]),
+        ("a text", b"#!/bin/sh\nexit 0\n".repeat(20), &[Fault::Script]),
         ("one byte", alloc::vec![0x7f], &[Fault::Truncated]),
         (
             "half of the headers",

@@ -63,6 +63,10 @@ impl Supervisor for Manager {
         self.next(utcb)
     }
 
+    fn ready_once(&mut self, _: Caller, _: &Utcb, _: u64) -> Reply {
+        Reply::error(l4::Error::NoSystemCall)
+    }
+
     fn environment(&mut self, _: Caller, _: &Utcb, _: u64) -> Reply {
         Reply::error(l4::Error::NoSystemCall)
     }

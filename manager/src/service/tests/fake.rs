@@ -177,7 +177,7 @@ impl Platform for Machine {
         Ok(entry.cycle().take(length as usize).collect())
     }
 
-    fn load(&mut self, code: CapIndex, _length: u64, _config: &ActionConfig) -> Result<CapIndex, FaasError> {
+    fn load(&mut self, code: CapIndex, _: &Definition<'_>, _: &[u8]) -> Result<CapIndex, FaasError> {
         self.use_up(code);
         if self.refuse_load {
             return Err(FaasError::InvalidImage(ImageFault::NotElf));
@@ -375,6 +375,13 @@ impl TestService {
     pub(super) fn ready(&mut self, id: WorkerId) -> CapIndex {
         let reply = self.platform.reply();
         self.worker_ready(id, reply);
+        self.check();
+        reply
+    }
+
+    pub(super) fn ready_once(&mut self, id: WorkerId) -> CapIndex {
+        let reply = self.platform.reply();
+        self.worker_ready_once(id, reply);
         self.check();
         reply
     }

@@ -70,6 +70,20 @@ fn warm_mode_keeps_the_worker_until_its_reuse_limit() {
 }
 
 #[test]
+fn warm_mode_does_not_keep_a_worker_that_ends_with_its_request() {
+    let mut service = service().with_action("f", config(StartMode::Warm));
+    for _ in 0..2 {
+        let call = service.call("f");
+        let worker = service.newest();
+        service.ready_once(worker);
+        service.done(worker, Sent::Short(b""));
+        assert_eq!(service.result(call).0.mode, StartMode::Boot);
+        assert_eq!(service.counters().workers_live, 0);
+    }
+    service.close_and_check();
+}
+
+#[test]
 fn an_idle_worker_goes_after_its_keepalive() {
     let mut service = service().with_action("f", config(StartMode::Warm));
     service.call("f");

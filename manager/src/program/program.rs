@@ -1,0 +1,156 @@
+//! What an action runs: code that was checked, and the plan of its workers' tasks.
+
+use crate::runtimes::Runtimes;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use interfaces::faas::{CODE_NAME, Definition, FaasError, ImageFault, SUPERVISOR_NAME};
+use interfaces::manifest::Runtime;
+use l4::object::Dataspace;
+use l4::{CapIndex, Rights};
+use l4re::OwnedCap;
+use loader::{Arguments, DEFAULT_STACK_SIZE, ElfError, Launched, LoadError, NamedCap, Plan};
+
+/// A program of an action: the plan of its tasks, and what they show.
+pub(crate) struct Program {
+    plan: Plan,
+    /// What the program is told; a native one is told nothing and asks.
+    told: Option<Told>,
+    /// The program, if it is the code itself.
+    _program: Option<loader::Program>,
+    /// The code; it goes last.
+    code: OwnedCap,
+}
+
+/// What a program with a C library is told at its start.
+struct Told {
+    /// Its arguments.
+    words: Vec<String>,
+    /// Its variables, each `NAME=value`.
+    variables: Vec<String>,
+    /// Whether it gets the code as a capability.
+    has_code: bool,
+}
+
+impl Program {
+    /// Checks the sealed code and plans the tasks that run it.
+    pub(crate) fn new(
+        code: OwnedCap,
+        definition: &Definition<'_>,
+        environment: &[u8],
+        runtimes: &Runtimes,
+    ) -> Result<Program, FaasError> {
+        let runtime = definition.config.runtime;
+        let own = match runtime {
+            Runtime::Native | Runtime::Linux => Some(
+                loader::Program::prepare(Dataspace(code.index()), Some(definition.code_bytes))
+                    .map_err(image_error)?,
+            ),
+            Runtime::Python => None,
+        };
+        let (program, runner) = match (runtime, &own) {
+            (Runtime::Native, Some(own)) if own.image().is_native => (own, None),
+            (Runtime::Native, _) => return Err(FaasError::InvalidImage(ImageFault::NotNative)),
+            (Runtime::Linux, Some(own)) if !own.image().is_native => (own, Some(runtimes.linux_abi()?)),
+            (Runtime::Linux, _) => return Err(FaasError::InvalidImage(ImageFault::IsNative)),
+            (Runtime::Python, _) => (runtimes.python()?, Some(runtimes.linux_abi()?)),
+        };
+        let plan =
+            Plan::new(program, runner, DEFAULT_STACK_SIZE, CapIndex::INFO_PAGE).map_err(image_error)?;
+        Ok(Program {
+            plan,
+            told: runner.map(|_| Told::new(definition, environment)),
+            _program: own,
+            code,
+        })
+    }
+
+    /// Makes a worker's task. `supervisor` is the gate and label that a program which is told something finds its
+    /// supervisor by.
+    pub(crate) fn launch(
+        &self,
+        launch: &loader::Launch<'_>,
+        supervisor: (CapIndex, u64),
+        slots: Launched,
+    ) -> Result<(), LoadError> {
+        let Some(told) = &self.told else {
+            return self.plan.launch(launch, slots);
+        };
+        let words: Vec<&str> = told.words.iter().map(String::as_str).collect();
+        let variables: Vec<&str> = told.variables.iter().map(String::as_str).collect();
+        let caps = [
+            NamedCap {
+                name: SUPERVISOR_NAME,
+                cap: supervisor.0,
+                rights: Rights::CLIENT,
+                label: supervisor.1,
+            },
+            NamedCap {
+                name: CODE_NAME,
+                cap: self.code.index(),
+                rights: Rights::READ,
+                label: 0,
+            },
+        ];
+        let arguments = Arguments {
+            arguments: &words,
+            variables: &variables,
+            caps: if told.has_code { &caps } else { &caps[..1] },
+        };
+        let launch = loader::Launch {
+            arguments: Some(&arguments),
+            ..*launch
+        };
+        self.plan.launch(&launch, slots)
+    }
+}
+
+impl Told {
+    /// Arguments: the function's name; for code that is no program itself also the code's length in bytes and the
+    /// handler. Variables: the function's environment.
+    fn new(definition: &Definition<'_>, environment: &[u8]) -> Told {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let has_code = definition.config.runtime == Runtime::Python;
+        let mut words = vec![text(definition.name)];
+        if has_code {
+            words.push(alloc::format!("{}", definition.code_bytes));
+            words.push(definition.handler.into());
+        }
+        let variables = environment
+            .split(|byte| *byte == 0)
+            .filter(|entry| !entry.is_empty())
+            .map(text)
+            .collect();
+        Told {
+            words,
+            variables,
+            has_code,
+        }
+    }
+}
+
+/// What an error of the loader means to the client.
+fn image_error(error: LoadError) -> FaasError {
+    let fault = match error {
+        LoadError::Kernel { error, .. } => return error.into(),
+        LoadError::BadArguments => ImageFault::BadAddress,
+        LoadError::ImagesOverlap => ImageFault::RunnerOverlap,
+        LoadError::Elf(error) => match error {
+            ElfError::Truncated | ElfError::OutsideFile(_) => ImageFault::Truncated,
+            ElfError::NotElf => ImageFault::NotElf,
+            ElfError::Script => ImageFault::Script,
+            ElfError::WrongMachine | ElfError::NotExecutable => ImageFault::WrongKind,
+            ElfError::NeedsInterpreter => ImageFault::Dynamic,
+            ElfError::NoSegments => ImageFault::NoSegments,
+            ElfError::BadHeaders
+            | ElfError::TooManySegments
+            | ElfError::SizesContradict(_)
+            | ElfError::Misaligned(_) => ImageFault::BadSegment,
+            ElfError::BadAddress(_) => ImageFault::BadAddress,
+            ElfError::Overlap(_) => ImageFault::Overlap,
+            ElfError::WritableExecutable(_) => ImageFault::WritableCode,
+            ElfError::BadEntry => ImageFault::BadEntry,
+        },
+    };
+    FaasError::InvalidImage(fault)
+}
