@@ -36,6 +36,8 @@ mod inline;
 pub mod logging;
 mod machine;
 mod message;
+#[cfg(feature = "std")]
+mod program;
 mod request;
 mod response;
 #[doc(hidden)]
@@ -47,6 +49,8 @@ pub use interfaces::faas::{FaasError, FaultKind, FunctionInfo, InvokeOptions};
 /// Why a call has no result: what happened to the function, or to the call.
 pub use l4_rpc::CallError;
 pub use l4re::exit;
+#[cfg(feature = "std")]
+pub use program::serve;
 pub use request::Request;
 pub use response::Response;
 /// Marks the function that handles requests, and declares start-up, heap and panic handler of the program.

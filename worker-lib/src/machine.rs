@@ -14,7 +14,8 @@ use crate::body::Body;
 const REQUEST_SLOT: CapIndex = CapIndex(0x15);
 
 /// Words of the UTCB's page, which a worker has anyway, that remember for a panic when the phases began.
-const TIMES_WORD: usize = utcb::FREE_WORD;
+/// In a Linux program, the first free words are those of `linux-abi`.
+const TIMES_WORD: usize = utcb::FREE_WORD + 32;
 
 /// The word behind them is 1 while a panic is reported.
 const PANIC_WORD: usize = TIMES_WORD + 2;

@@ -163,25 +163,29 @@ pub fn panic(info: &PanicInfo<'_>) -> ! {
         // The message itself panics.
         l4re::exit(PANIC_CODE)
     }
+    let message = Message::<MESSAGE_MAX>::of(info.message());
+    let place = info.location().map(Message::<PATH_MAX>::of);
+    report_panic(message.as_str(), place.as_ref().map_or("", Message::as_str));
+    l4re::exit(PANIC_CODE)
+}
+
+/// Tells the manager of a panic. It does not answer a worker that panicked; if it does, the worker's exit code has to
+/// say the same.
+pub(crate) fn report_panic(message: &str, place: &str) {
     let now = Worker.now_ns();
     let times = WorkerTimes {
         end_function: now,
         end_runtime: now,
         ..Worker.recall()
     };
-    let message = Message::<MESSAGE_MAX>::of(info.message());
-    let place = info.location().map(Message::<PATH_MAX>::of);
+    let message = Message::<MESSAGE_MAX>::of(message);
     let failure = WorkerFailure {
         kind: FailureKind::Panicked,
         length: 0,
         message: message.as_str(),
-        location: place
-            .as_ref()
-            .map_or("", |place| last_bytes(place.as_str(), LOCATION_MAX)),
+        location: last_bytes(place, LOCATION_MAX),
     };
-    // The manager does not answer a worker that panicked; if it did, the exit code would say the same.
     let _ = SupervisorClient::new(Worker).fail(times, failure, InlineBytes::new().place());
-    l4re::exit(PANIC_CODE)
 }
 
 /// The end of a text, at most `limit` bytes of whole characters.

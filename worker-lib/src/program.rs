@@ -1,0 +1,110 @@
+//! Functions that are ordinary programs with the standard library: `runtime = "linux"`, feature `std`.
+#![expect(
+    unsafe_code,
+    reason = "the start block is found through the auxiliary vector, and two calls are the C library's"
+)]
+
+extern crate std;
+
+use alloc::string::{String, ToString};
+use core::cell::RefCell;
+use core::fmt;
+use core::panic::Location;
+use core::ptr;
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::process::ExitCode;
+
+use interfaces::faas::{PR_SUPERVISE, SUPERVISOR_NAME};
+use l4re::start::PANIC_CODE;
+
+use crate::machine::Worker;
+use crate::{Context, Request, Response, runtime};
+
+/// Exit code of a program that is no worker, or lost its manager.
+const NO_WORKER: u8 = 102;
+
+std::thread_local! {
+    /// What the last panic of this thread said, and where it was.
+    static LAST_PANIC: RefCell<(String, String)> = const { RefCell::new((String::new(), String::new())) };
+}
+
+/// Serves requests with `function` until the manager ends the program: all that `main` does.
+///
+/// ```no_run
+/// use worker::{Context, Error, Request, Response};
+///
+/// fn shout(request: Request, ctx: &Context) -> Result<Response, Error> {
+///     println!("request {}", ctx.request_id()); // goes to the log
+///     Ok(Response::text(request.text()?.to_uppercase()))
+/// }
+///
+/// fn main() -> std::process::ExitCode {
+///     worker::serve(shout)
+/// }
+/// ```
+///
+/// Standard output and error go to the worker's log. A panic of the function ends the worker, and the caller gets its
+/// message and place. Returns only if the program was not started as a worker, or the manager is gone.
+pub fn serve<E: fmt::Display>(function: impl Fn(Request, &Context) -> Result<Response, E>) -> ExitCode {
+    if let Err(why) = adopt() {
+        std::eprintln!("{why}");
+        return ExitCode::from(NO_WORKER);
+    }
+    let before = std::panic::take_hook();
+    std::panic::set_hook(alloc::boxed::Box::new(move |info| {
+        remember(info);
+        before(info);
+        if cfg!(panic = "abort") {
+            // Nothing will be caught.
+            flush_log();
+            report_panic();
+        }
+    }));
+    runtime::serve(Worker, |request, context| {
+        let result = catch_unwind(AssertUnwindSafe(|| function(request, context)));
+        flush_log();
+        match result {
+            Ok(result) => result,
+            Err(_) => report_panic(),
+        }
+    });
+    ExitCode::from(NO_WORKER)
+}
+
+/// Finds the capabilities that the manager gave, and leaves the standard streams to the log.
+fn adopt() -> Result<(), &'static str> {
+    // SAFETY: Reads the auxiliary vector, which is there in every program.
+    let block = unsafe { libc::getauxval(l4re::env::AT_L4_ENV) };
+    // SAFETY: Null if there is no such entry, else what the loader put there, which stays as it is.
+    unsafe { l4re::env::adopt(ptr::with_exposed_provenance_mut(block as usize)) };
+    if l4re::env::cap(SUPERVISOR_NAME).is_none() {
+        return Err("this program is a function for Aerie; it runs as a worker only (runtime = \"linux\")");
+    }
+    // SAFETY: The call has no pointers.
+    match unsafe { libc::prctl(PR_SUPERVISE as libc::c_int) } {
+        0 => Ok(()),
+        _ => Err("standard input or output was used before worker::serve; call it first"),
+    }
+}
+
+/// Writes what waits for the end of its line.
+fn flush_log() {
+    // Who closed the streams wants no log.
+    let _ = std::io::stdout().flush();
+    // SAFETY: The call has no pointers.
+    let _ = unsafe { libc::fsync(libc::STDOUT_FILENO) };
+}
+
+fn remember(info: &PanicHookInfo<'_>) {
+    let said = info.payload_as_str().unwrap_or("(no message)");
+    let place = info.location().map(Location::to_string).unwrap_or_default();
+    LAST_PANIC.set((said.into(), place));
+}
+
+/// Tells the manager of this thread's last panic, and ends the worker.
+fn report_panic() -> ! {
+    let (said, place) = LAST_PANIC.take();
+    runtime::report_panic(&said, &place);
+    l4re::exit(PANIC_CODE)
+}
