@@ -1,0 +1,82 @@
+//! An ordinary program as a function: what it does, its standard input says.
+//!
+//! `exit CODE`, `env NAME`, `name`, `length N` (so many bytes), `note TEXT` (to standard error), `count` (bytes of
+//! input) and the ways to fail: `panic`, `abort`, `null`, `hog`, `overflow`, `spin`, `sleep`. All else comes back as it is.
+#![expect(unsafe_code, reason = "one of the ways to fail is a write to address 16")]
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+fn main() -> ExitCode {
+    let mut input = Vec::new();
+    if let Err(error) = std::io::stdin().read_to_end(&mut input) {
+        eprintln!("no input: {error}");
+        return ExitCode::FAILURE;
+    }
+    let text = String::from_utf8_lossy(&input[..input.len().min(100)]).into_owned();
+    let (word, rest) = text.split_once(' ').unwrap_or((&text, ""));
+    let answer = match word {
+        "exit" => return ExitCode::from(rest.parse::<u8>().unwrap_or(1)),
+        "env" => std::env::var(rest).unwrap_or_else(|error| error.to_string()),
+        "name" => std::env::args().collect::<Vec<_>>().join("|"),
+        "length" => "x".repeat(rest.parse().unwrap_or(0)),
+        "note" => {
+            eprint!("{rest}");
+            String::from("noted")
+        }
+        "count" => counted(&input),
+        "panic" => panic!("as asked for"),
+        "abort" => std::process::abort(),
+        "null" => {
+            // SAFETY: Deliberately none: the page is not there, and the program is to end.
+            unsafe { std::ptr::with_exposed_provenance_mut::<u8>(16).write_volatile(1) };
+            String::new()
+        }
+        "hog" => hog(),
+        "overflow" => deeper(1).to_string(),
+        "spin" => loop {
+            std::hint::spin_loop();
+        },
+        "sleep" => {
+            std::thread::sleep(Duration::from_secs(60));
+            String::new()
+        }
+        _ => return give(&input),
+    };
+    give(answer.as_bytes())
+}
+
+/// Writes the response in pieces of odd sizes.
+fn give(answer: &[u8]) -> ExitCode {
+    let mut output = std::io::stdout().lock();
+    let given = answer.chunks(7001).try_for_each(|piece| output.write_all(piece));
+    match given.and_then(|()| output.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// How many bytes there are, and how many different ones.
+fn counted(input: &[u8]) -> String {
+    let mut counts: HashMap<u8, usize> = HashMap::new();
+    for byte in input {
+        *counts.entry(*byte).or_default() += 1;
+    }
+    format!("{} bytes, {} different", input.len(), counts.len())
+}
+
+fn hog() -> String {
+    let mut blocks = Vec::new();
+    loop {
+        blocks.push(vec![1u8; 1 << 16]);
+        std::hint::black_box(&blocks);
+    }
+}
+
+#[expect(unconditional_recursion, reason = "that is what it is for")]
+fn deeper(depth: u64) -> u64 {
+    let frame = std::hint::black_box([depth; 64]);
+    deeper(depth + 1) + frame[depth as usize % 64]
+}
