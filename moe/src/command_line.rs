@@ -1,17 +1,19 @@
 //! What the boot image's description says about the root task: `moe [--init=rom/NAME] [argument of init …]`.
 
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 
 /// The module that is started if none is named.
 pub const DEFAULT_INIT: &str = "ned";
 
 /// A root task's command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandLine<'a> {
     /// Module to start.
     pub init: &'a str,
-    /// Its arguments, separated by spaces.
-    arguments: &'a str,
+    /// Its arguments.
+    pub arguments: Vec<String>,
 }
 
 /// What is wrong with a command line.
@@ -21,6 +23,8 @@ pub enum CommandLineError<'a> {
     UnknownOption(&'a str),
     /// `--init=` does not name a module.
     NoModule(&'a str),
+    /// A quotation mark has no partner.
+    OpenQuote(&'a str),
 }
 
 impl fmt::Display for CommandLineError<'_> {
@@ -32,6 +36,9 @@ impl fmt::Display for CommandLineError<'_> {
             CommandLineError::NoModule(value) => {
                 write!(f, "--init={value} names no module; write --init=rom/NAME")
             }
+            CommandLineError::OpenQuote(arguments) => {
+                write!(f, "a quotation mark is not closed: {arguments}")
+            }
         }
     }
 }
@@ -40,7 +47,8 @@ impl core::error::Error for CommandLineError<'_> {}
 
 impl<'a> CommandLine<'a> {
     /// Reads a command line, whose first word is the root task's own name. Options come first; everything from the
-    /// first other word on belongs to init.
+    /// first other word on belongs to init: quotation marks and backslashes mean what they mean to a shell, so that an argument
+    /// can have spaces.
     ///
     /// # Errors
     /// [`CommandLineError`] names the bad word.
@@ -50,10 +58,8 @@ impl<'a> CommandLine<'a> {
         loop {
             let (word, behind) = split_word(rest);
             if !word.starts_with("--") || word == "--" {
-                return Ok(CommandLine {
-                    init,
-                    arguments: rest,
-                });
+                let arguments = shlex::split(rest).ok_or(CommandLineError::OpenQuote(rest))?;
+                return Ok(CommandLine { init, arguments });
             }
             let value = word
                 .strip_prefix("--init=")
@@ -64,11 +70,6 @@ impl<'a> CommandLine<'a> {
             };
             rest = behind;
         }
-    }
-
-    /// The arguments of init.
-    pub fn arguments(&self) -> impl Iterator<Item = &'a str> {
-        self.arguments.split_ascii_whitespace()
     }
 }
 
@@ -85,32 +86,56 @@ fn split_word(line: &str) -> (&str, &str) {
 mod tests {
     use super::*;
 
-    fn parse(line: &str) -> Result<(&str, Vec<&str>), CommandLineError<'_>> {
-        CommandLine::parse(line).map(|parsed| (parsed.init, parsed.arguments().collect()))
+    fn parse(line: &str) -> Result<(&str, Vec<String>), CommandLineError<'_>> {
+        CommandLine::parse(line).map(|parsed| (parsed.init, parsed.arguments))
+    }
+
+    fn words(list: &[&str]) -> Vec<String> {
+        list.iter().map(|word| String::from(*word)).collect()
+    }
+
+    #[test]
+    fn quoted_words_keep_their_spaces() {
+        for (line, last) in [
+            (
+                r#"moe a "--payload=text:hello world""#,
+                "--payload=text:hello world",
+            ),
+            (r"moe a --payload='text:a  b'", "--payload=text:a  b"),
+            (r"moe a --payload=text:a\ b", "--payload=text:a b"),
+            (r"moe a --payload=text:a#b", "--payload=text:a#b"),
+            (r"moe a ''", ""),
+        ] {
+            assert_eq!(parse(line), Ok(("ned", words(&["a", last]))), "{line}");
+        }
+        assert_eq!(parse("moe a 'b c"), Err(CommandLineError::OpenQuote("a 'b c")));
     }
 
     #[test]
     fn words_go_to_init() {
-        assert_eq!(parse(""), Ok(("ned", vec![])));
-        assert_eq!(parse("moe rom/x.cfg"), Ok(("ned", vec!["rom/x.cfg"])));
+        assert_eq!(parse(""), Ok(("ned", words(&[]))));
+        assert_eq!(parse("moe rom/x.cfg"), Ok(("ned", words(&["rom/x.cfg"]))));
         assert_eq!(
             parse("moe  rom/x.cfg -- --threads=2  a "),
-            Ok(("ned", vec!["rom/x.cfg", "--", "--threads=2", "a"]))
+            Ok(("ned", words(&["rom/x.cfg", "--", "--threads=2", "a"])))
         );
         assert_eq!(
             parse("moe -- --init=rom/a"),
-            Ok(("ned", vec!["--", "--init=rom/a"]))
+            Ok(("ned", words(&["--", "--init=rom/a"])))
         );
     }
 
     #[test]
     fn init_can_be_another_module() {
-        assert_eq!(parse("moe --init=rom/bench"), Ok(("bench", vec![])));
+        assert_eq!(parse("moe --init=rom/bench"), Ok(("bench", words(&[]))));
         assert_eq!(
             parse("moe --init=rom/a/b --c"),
             Err(CommandLineError::UnknownOption("--c"))
         );
-        assert_eq!(parse("moe --init=rom/a/b x --c"), Ok(("a/b", vec!["x", "--c"])));
+        assert_eq!(
+            parse("moe --init=rom/a/b x --c"),
+            Ok(("a/b", words(&["x", "--c"])))
+        );
     }
 
     #[test]

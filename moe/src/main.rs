@@ -4,6 +4,7 @@
 
 extern crate alloc;
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use interfaces::log::Colour;
@@ -165,7 +166,7 @@ fn start_init(
     log: Labels,
     line: &CommandLine<'_>,
 ) -> Result<Init, BootError> {
-    let arguments: Vec<&str> = line.arguments().collect();
+    let arguments = &line.arguments;
     println!("MOE: starting rom/{} {}", line.init, arguments.join(" "));
     let program = prepare(moe.modules(), line.init)?;
     let runner = match program.image().is_native {
@@ -174,7 +175,9 @@ fn start_init(
     };
     let plan = Plan::new(&program, runner.as_ref(), INIT_STACK, CapIndex::INFO_PAGE)?;
     let own_name = alloc::format!("rom/{}", line.init);
-    let words: Vec<&str> = core::iter::once(own_name.as_str()).chain(arguments).collect();
+    let words: Vec<&str> = core::iter::once(own_name.as_str())
+        .chain(arguments.iter().map(String::as_str))
+        .collect();
     let caps = launch(&plan, gate, log, &words)?;
     Ok(Init {
         _program: program,

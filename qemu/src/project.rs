@@ -65,6 +65,7 @@ impl Project {
         };
         let mut contents = resolver.resolve(&entry)?;
         let client_arguments = arguments.client_args.trim();
+        split_words("CLIENT_ARGS", client_arguments)?;
         if let Some(root_task) = contents
             .modules
             .first_mut()
@@ -128,8 +129,13 @@ impl Project {
 /// # Errors
 /// A quote is not closed.
 pub fn split_options(options: &str) -> Result<Vec<String>, Error> {
-    shlex::split(options)
-        .ok_or_else(|| Error::Usage(format!("QEMU_OPTIONS has a quote that is not closed: {options}")))
+    split_words("QEMU_OPTIONS", options)
+}
+
+/// Words as a shell reads them.
+fn split_words(variable: &str, text: &str) -> Result<Vec<String>, Error> {
+    shlex::split(text)
+        .ok_or_else(|| Error::Usage(format!("{variable} has a quote that is not closed: {text}")))
 }
 
 /// How long a console may be silent, unless the user says otherwise.

@@ -250,6 +250,11 @@ fn wrong_names_and_values_are_explained() {
             "TIMEOUT is a number of seconds, not `soon`",
         ),
         ([("QEMU_OPTIONS", "-name 'x")], 2, "quote that is not closed"),
+        (
+            [("CLIENT_ARGS", "--payload='x")],
+            2,
+            "CLIENT_ARGS has a quote that is not closed",
+        ),
         ([("MODULES_LIST", "absent.list")], 1, "cannot read absent.list"),
     ] {
         let (actual, _, messages) = project.call("run", &variables);
