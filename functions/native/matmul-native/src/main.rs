@@ -1,0 +1,13 @@
+//! The workload `matmul` in Rust; `docs/workloads.md` describes it.
+#![no_std]
+#![no_main]
+#![forbid(unsafe_code)]
+
+use native_workloads::answer;
+use native_workloads::matmul::{compute, make_input};
+use worker::{Context, Error, Request, Response};
+
+#[worker::main]
+fn main(request: Request, _ctx: &Context) -> Result<Response, Error> {
+    Response::json(&answer(request.json()?, make_input, compute)?)
+}
