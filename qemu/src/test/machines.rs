@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Session;
+use super::check::{self, Judgement};
 use super::report::{Report, Tests};
 use super::scenario::{self, Scenario};
 use super::tap;
@@ -194,6 +195,21 @@ fn execute(session: &Session<'_>, report: &Report, ready: &Ready) {
             Tests::failure(format!("{}: {error}", ready.machine.program.display()))
         }
     };
+    if let Check::Scenario(scenario) = &ready.job.check
+        && tests.failures.is_empty()
+    {
+        match check::judge(&scenario.check, &session.project.workspace.root, &watch.log) {
+            Judgement::Right => {}
+            Judgement::Wrong(reason) => {
+                tests.passed = 0;
+                tests.failures.push(reason);
+            }
+            Judgement::Missing(program) => {
+                report.skip(name, &format!("no {program}, which compares the results"));
+                tests.skipped += 1;
+            }
+        }
+    }
     tests
         .tail
         .extend(backtrace::explain(&tests.tail, &ready.folder.join("kernel")));

@@ -3,6 +3,7 @@
 //! Tests on the host are cargo's; kernel tests and system scenarios are machines whose consoles are read. All
 //! images are built first; then two machines at a time run.
 
+mod check;
 mod host;
 mod machines;
 mod report;

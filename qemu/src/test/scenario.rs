@@ -87,6 +87,9 @@ pub(super) struct Scenario {
     /// Patterns that match nowhere.
     #[serde(default)]
     pub(super) refuse: Vec<Pattern>,
+    /// A command of the host, with its arguments, that judges the console's log too.
+    #[serde(default)]
+    pub(super) check: Vec<String>,
     /// Seconds that the whole run may take.
     #[serde(default = "default_limit")]
     pub(super) limit: u64,
