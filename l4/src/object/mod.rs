@@ -19,7 +19,7 @@ pub use gate::Gate;
 pub use irq::Irq;
 pub use scheduler::{Placement, Scheduler, SchedulerInfo, Start};
 pub use task::{MapEntry, RegionInfo, Task};
-pub use thread::Thread;
+pub use thread::{Thread, ThreadStats};
 
 use crate::{CapIndex, Error, Tag, Utcb, syscall};
 

@@ -6,6 +6,17 @@ use crate::{CapIndex, Error, Utcb};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Thread(pub CapIndex);
 
+/// What a thread has used, and where it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadStats {
+    /// CPU time in nanoseconds.
+    pub cpu_time: u64,
+    /// 1 (lowest) to 255.
+    pub priority: u8,
+    /// Number of its CPU.
+    pub cpu: u32,
+}
+
 impl Thread {
     /// Sends the thread's faults to `handler` from now on, as [`super::Factory::create_thread`] explains.
     pub fn set_handler(self, handler: CapIndex, label: u64) -> Result<(), Error> {
@@ -29,6 +40,17 @@ impl Thread {
     pub fn cpu_time(self) -> Result<u64, Error> {
         request(self.0, THREAD, &[thread::STATS])?;
         Ok(Utcb::current().word(0))
+    }
+
+    /// CPU and priority that the thread runs with, and its CPU time (read right).
+    pub fn stats(self) -> Result<ThreadStats, Error> {
+        request(self.0, THREAD, &[thread::STATS])?;
+        let utcb = Utcb::current();
+        Ok(ThreadStats {
+            cpu_time: utcb.word(0),
+            priority: utcb.word(1) as u8,
+            cpu: utcb.word(2) as u32,
+        })
     }
 
     /// Sets the thread's FS base and GS base (`u64::MAX` keeps one).

@@ -25,6 +25,7 @@ pub(crate) const TESTS: &[Test] = tests![threads:
     the_end_is_noticed,
     a_watcher_that_comes_late_is_told,
     cpu_time_counts_work_only,
+    a_thread_can_ask_where_it_runs,
     segment_bases_belong_to_the_thread,
     foreign_system_calls_enter_the_personality,
     a_fault_enters_the_thread_itself,
@@ -261,6 +262,18 @@ fn cpu_time_counts_work_only() -> TestResult {
         core::hint::spin_loop();
     }
     check!(own().cpu_time()? - before >= 4_000_000);
+    Ok(())
+}
+
+fn a_thread_can_ask_where_it_runs() -> TestResult {
+    let before = own().stats()?;
+    check_eq!((before.priority, before.cpu), (PRIORITY, 0));
+    let lower = PRIORITY - 1;
+    SCHEDULER.place(start::current_thread(), here(lower))?;
+    let between = own().stats()?;
+    SCHEDULER.place(start::current_thread(), here(PRIORITY))?;
+    check_eq!(between.priority, lower);
+    check!(own().stats()?.cpu_time >= between.cpu_time);
     Ok(())
 }
 

@@ -62,7 +62,11 @@ fn stats(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {
     if target == call.thread {
         used += crate::machine::machine_ticks().wrapping_sub(target.running_since.load(Ordering::Relaxed));
     }
-    call.answer(&[crate::machine::machine_ticks_to_ns(used)])
+    call.answer(&[
+        crate::machine::machine_ticks_to_ns(used),
+        target.priority().into(),
+        target.home().number().into(),
+    ])
 }
 
 fn user_address(address: u64) -> Result<u64, Error> {
