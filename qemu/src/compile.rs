@@ -27,13 +27,16 @@ pub fn class_flags(class: Class) -> &'static str {
     }
 }
 
-/// Settings that a package outside the workspace gets whatever its own profile says: without `panic = "abort"` a
-/// program without `std` does not link.
-const EXTERNAL_SETTINGS: [&str; 3] = [
-    "profile.release.panic=\"abort\"",
-    "profile.release.lto=\"fat\"",
-    "profile.release.codegen-units=1",
-];
+/// What a panic does: a program without `std` does not link where it unwinds, an ordinary one may want to catch it.
+fn panic_setting(class: Class) -> &'static str {
+    match class {
+        Class::Native => "profile.release.panic=\"abort\"",
+        Class::Std => "profile.release.panic=\"unwind\"",
+    }
+}
+
+/// Settings that a package outside the workspace gets whatever its own profile says.
+const EXTERNAL_SETTINGS: [&str; 2] = ["profile.release.lto=\"fat\"", "profile.release.codegen-units=1"];
 
 /// Which checks are compiled in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -200,6 +203,7 @@ impl Compiler<'_> {
         for package in packages {
             command.args(["-p", package]);
         }
+        command.args(["--config", panic_setting(class)]);
         let mut target = self.workspace.target.clone();
         if let Some(manifest) = external {
             target.push("external");
