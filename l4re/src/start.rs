@@ -12,7 +12,7 @@ use l4::{CapIndex, Tag, Utcb, syscall, utcb};
 /// Exit code of a program that panicked.
 pub const PANIC_CODE: i64 = 101;
 /// Word of the UTCB where the runtime keeps the slot of the thread's own capability; 0 means [`CapIndex::THREAD`].
-pub(crate) const OWN_THREAD_WORD: usize = utcb::TLS_WORD;
+pub const OWN_THREAD_WORD: usize = utcb::TLS_WORD;
 
 /// What a program's `main` may return.
 pub trait Termination {

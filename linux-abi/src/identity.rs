@@ -2,10 +2,12 @@
 
 use crate::process::Answer;
 use crate::table::Arguments;
-use crate::{Errno, Process, System, memory, user};
+use crate::{Caller, Errno, Process, System, memory, user};
 
 /// Process id, thread id of the first thread, process group.
-pub(crate) const PID: u64 = 2;
+pub(crate) const PID: u64 = FIRST_TID;
+/// Id of a program's first thread.
+pub const FIRST_TID: u64 = 2;
 const PARENT_PID: u64 = 1;
 /// User and group: an ordinary one, because the layer gives no privileges.
 pub(crate) const USER: u64 = 1000;
@@ -16,18 +18,23 @@ const UTSNAME_FIELD: usize = 65;
 /// What `uname` answers. glibc refuses to run on a kernel older than it was built for.
 const UTSNAME: [&str; 6] = ["Linux", "aerie", "6.1.0", "Aerie linux-abi", "x86_64", "(none)"];
 
-/// `getpid()`, `gettid()`, `getpgrp()`, `set_tid_address(address)`.
-pub(crate) fn getpid<S: System>(_: &mut Process<S>, _: &Arguments) -> Answer {
+/// `getpid()`, `getpgrp()`.
+pub(crate) fn getpid(_: &mut impl Caller, _: &Arguments) -> Answer {
     Ok(PID)
 }
 
+/// `gettid()`.
+pub(crate) fn gettid(caller: &mut impl Caller, _: &Arguments) -> Answer {
+    Ok(u64::from(caller.tid()))
+}
+
 /// `getppid()`.
-pub(crate) fn getppid<S: System>(_: &mut Process<S>, _: &Arguments) -> Answer {
+pub(crate) fn getppid(_: &mut impl Caller, _: &Arguments) -> Answer {
     Ok(PARENT_PID)
 }
 
 /// `getuid()`, `geteuid()`, `getgid()`, `getegid()`.
-pub(crate) fn getuid<S: System>(_: &mut Process<S>, _: &Arguments) -> Answer {
+pub(crate) fn getuid(_: &mut impl Caller, _: &Arguments) -> Answer {
     Ok(USER)
 }
 

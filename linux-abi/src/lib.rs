@@ -14,9 +14,11 @@
 
 extern crate alloc;
 
+mod clone;
 mod errno;
 mod exit;
 mod files;
+mod futex;
 mod identity;
 mod memory;
 mod process;
@@ -33,8 +35,10 @@ mod user;
 mod testing;
 
 pub use errno::Errno;
+pub use futex::{Departure, Futexes, depart};
+pub use identity::FIRST_TID;
 pub use memory::STACK_SIZE;
 pub use process::{Outcome, Process, Program};
 pub use stack::{AuxEntry, AuxValue, InitialStack, StackImage, auxv};
-pub use system::{Contents, Mapping, Place, RomFile, System};
-pub use table::CALLS;
+pub use system::{Caller, Contents, Mapping, NewThread, Place, RomFile, System, THREAD_LIMIT};
+pub use table::{CALLS, answer_alone};

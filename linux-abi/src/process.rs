@@ -8,7 +8,8 @@ use interfaces::faas::PAYLOAD_MAX;
 use crate::files::{Exchange, Files};
 use crate::memory::Heap;
 use crate::signal::Signals;
-use crate::{Errno, System, table};
+use crate::thread::Threads;
+use crate::{Departure, Errno, System, table};
 
 /// What a handler answers: the value for rax, or an error number.
 pub(crate) type Answer = Result<u64, Errno>;
@@ -18,6 +19,12 @@ pub(crate) type Answer = Result<u64, Errno>;
 pub enum Outcome {
     /// The program goes on with this value in rax.
     Return(u64),
+    /// The thread is to be parked until this time of the kernel clock, and the call is to be made again.
+    Wait(u64),
+    /// The thread ends and leaves this to others.
+    EndThread(Departure),
+    /// The program has ended: the thread must not go on.
+    Stop,
     /// The program ends with this exit code.
     Exit(i32),
     /// The program ends; its response has so many bytes.
@@ -48,8 +55,13 @@ pub struct Process<S> {
     /// The request that the program serves, if it does.
     pub(crate) exchange: Option<Exchange>,
     pub(crate) signals: Signals,
+    pub(crate) threads: Threads,
     pub(crate) exit: Option<i32>,
-    pub(crate) name: [u8; 16],
+    /// What the calling thread leaves, if its call ends it.
+    pub(crate) departure: Option<Departure>,
+    ended: bool,
+    /// The log has been told that there is no `fork`.
+    pub(crate) told_of_fork: bool,
     reported: [u64; 8],
 }
 
@@ -65,9 +77,12 @@ impl<S: System> Process<S> {
             files: Files::new(program.serves_request),
             exchange: program.serves_request.then(Exchange::default),
             signals: Signals::new(),
+            threads: Threads::new(name),
             exit: None,
+            departure: None,
+            ended: false,
+            told_of_fork: false,
             reported: [0; 8],
-            name,
             system,
             program,
         }
@@ -78,18 +93,51 @@ impl<S: System> Process<S> {
         &mut self.system
     }
 
-    /// Answers a system call: its number (rax) and arguments (rdi, rsi, rdx, r10, r8, r9).
-    pub fn system_call(&mut self, number: u64, arguments: &[u64; 6]) -> Outcome {
+    /// Answers a system call of the thread with this number: the call's number (rax) and arguments (rdi, rsi, rdx, r10,
+    /// r8, r9). Calls that [`answer_alone`](crate::answer_alone) answers are not known here.
+    pub fn system_call(&mut self, thread: u32, number: u64, arguments: &[u64; 6]) -> Outcome {
+        if self.ended {
+            return Outcome::Stop;
+        }
+        self.threads.enter(thread);
         let answer = table::answer(self, number, arguments).unwrap_or_else(|| {
             self.report_unknown(number);
             Err(Errno::NOSYS)
         });
-        match self.exit {
-            Some(code) => {
-                self.flush_output();
-                self.outcome(code)
+        if let Some(departure) = self.departure.take() {
+            return Outcome::EndThread(departure);
+        }
+        if let Some(code) = self.exit {
+            self.ended = true;
+            self.flush_output();
+            return self.outcome(code);
+        }
+        match self.threads.current().wait.take() {
+            Some(deadline) => Outcome::Wait(deadline),
+            None => {
+                self.threads.current().deadline = None;
+                Outcome::Return(answer.unwrap_or_else(Errno::result))
             }
-            None => Outcome::Return(answer.unwrap_or_else(Errno::result)),
+        }
+    }
+
+    /// Ends the program with this code, because of something that is no system call. False if it has ended already.
+    pub fn end(&mut self) -> bool {
+        if self.ended {
+            return false;
+        }
+        self.ended = true;
+        self.flush_output();
+        true
+    }
+
+    /// Has the calling thread make its call again at `deadline`, unless that has passed. `deadline` is that of the
+    /// call's first try, which the thread remembers.
+    pub(crate) fn wait_until(&mut self, deadline: u64) {
+        let thread = self.threads.current();
+        let deadline = *thread.deadline.get_or_insert(deadline);
+        if self.system.now() < deadline {
+            thread.wait = Some(deadline);
         }
     }
 
@@ -125,7 +173,7 @@ mod tests {
         let mut process = process();
         for number in [400, 400, 401, u64::MAX, u64::MAX] {
             assert_eq!(
-                process.system_call(number, &[0; 6]),
+                process.system_call(0, number, &[0; 6]),
                 Outcome::Return(Errno::NOSYS.result())
             );
         }
@@ -137,6 +185,6 @@ mod tests {
 
     #[test]
     fn name_is_that_of_the_executable() {
-        assert_eq!(&process().name[..5], b"test\0");
+        assert_eq!(&process().threads.current().name[..5], b"test\0");
     }
 }

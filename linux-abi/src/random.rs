@@ -2,7 +2,7 @@
 
 use crate::process::Answer;
 use crate::table::Arguments;
-use crate::{Errno, Process, System};
+use crate::{Caller, Errno};
 
 const NONBLOCK: u64 = 1;
 const RANDOM: u64 = 2;
@@ -12,26 +12,26 @@ const INSECURE: u64 = 4;
 const LIMIT: u64 = 0x1ff_ffff;
 
 /// `getrandom(buffer, size, flags)`. The kernel's generator is ready from the start, so flags change nothing.
-pub(crate) fn getrandom<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+pub(crate) fn getrandom(caller: &mut impl Caller, arguments: &Arguments) -> Answer {
     let [address, size, flags, ..] = *arguments;
     if flags & !(NONBLOCK | RANDOM | INSECURE) != 0 || flags & (RANDOM | INSECURE) == RANDOM | INSECURE {
         return Err(Errno::INVAL);
     }
-    fill(process, address, size.min(LIMIT))
+    fill(caller, address, size.min(LIMIT))
 }
 
 /// Writes `size` random bytes into the program's memory.
-pub(crate) fn fill<S: System>(process: &mut Process<S>, address: u64, size: u64) -> Answer {
+pub(crate) fn fill(caller: &mut impl Caller, address: u64, size: u64) -> Answer {
     let mut done = 0;
     while done < size {
-        let words = process.system.random()?;
+        let words = caller.random()?;
         let mut bytes = [0; 32];
         for (chunk, word) in bytes.chunks_exact_mut(8).zip(words) {
             chunk.copy_from_slice(&word.to_le_bytes());
         }
         let piece = (size - done).min(bytes.len() as u64);
         let target = address.checked_add(done).ok_or(Errno::FAULT)?;
-        process.system.write(target, &bytes[..piece as usize])?;
+        caller.write(target, &bytes[..piece as usize])?;
         done += piece;
     }
     Ok(size)

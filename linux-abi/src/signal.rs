@@ -31,24 +31,45 @@ const SET_MASK: u64 = 2;
 const STACK_DISABLED: u64 = 2;
 const STACK_MINIMUM: u64 = 2048;
 
-/// Actions, mask and alternate stack.
+/// What the program wants done with each signal.
 #[derive(Debug)]
 pub(crate) struct Signals {
     /// Handler, flags, restorer and mask of each signal, as the program gave them.
     actions: [[u64; 4]; SIGNALS],
-    blocked: u64,
-    pending: u64,
-    /// Start, flags and size.
-    stack: [u64; 3],
 }
 
 impl Signals {
     pub(crate) const fn new() -> Signals {
         Signals {
             actions: [[0; 4]; SIGNALS],
+        }
+    }
+}
+
+/// Signals of one thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ThreadSignals {
+    blocked: u64,
+    pending: u64,
+    /// The alternate stack: start, flags and size.
+    stack: [u64; 3],
+}
+
+impl ThreadSignals {
+    /// Nothing blocked or pending, no alternate stack.
+    pub(crate) const fn new() -> ThreadSignals {
+        ThreadSignals {
             blocked: 0,
             pending: 0,
             stack: [0, STACK_DISABLED, 0],
+        }
+    }
+
+    /// What a thread starts with that this one makes: its mask.
+    pub(crate) const fn inherited(&self) -> ThreadSignals {
+        ThreadSignals {
+            blocked: self.blocked,
+            ..ThreadSignals::new()
         }
     }
 }
@@ -92,7 +113,7 @@ pub(crate) fn rt_sigprocmask<S: System>(process: &mut Process<S>, arguments: &Ar
     if size != SET_SIZE {
         return Err(Errno::INVAL);
     }
-    let before = process.signals.blocked;
+    let before = process.threads.current().signals.blocked;
     if new != 0 {
         let [set] = user::read_words::<1>(&mut process.system, new)?;
         let blocked = match how {
@@ -101,7 +122,7 @@ pub(crate) fn rt_sigprocmask<S: System>(process: &mut Process<S>, arguments: &Ar
             SET_MASK => set,
             _ => return Err(Errno::INVAL),
         };
-        process.signals.blocked = blocked & !(bit(SIGKILL) | bit(SIGSTOP));
+        process.threads.current().signals.blocked = blocked & !(bit(SIGKILL) | bit(SIGSTOP));
     }
     if old != 0 {
         user::write_words(&mut process.system, old, &[before])?;
@@ -113,7 +134,7 @@ pub(crate) fn rt_sigprocmask<S: System>(process: &mut Process<S>, arguments: &Ar
 /// `sigaltstack(new, old)`.
 pub(crate) fn sigaltstack<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
     let [new, old, ..] = *arguments;
-    let mut stack = process.signals.stack;
+    let mut stack = process.threads.current().signals.stack;
     if new != 0 {
         stack = user::read_words::<3>(&mut process.system, new)?;
         stack[1] &= u64::from(u32::MAX);
@@ -125,46 +146,57 @@ pub(crate) fn sigaltstack<S: System>(process: &mut Process<S>, arguments: &Argum
         }
     }
     if old != 0 {
-        let words = process.signals.stack;
+        let words = process.threads.current().signals.stack;
         user::write_words(&mut process.system, old, &words)?;
     }
-    process.signals.stack = stack;
+    process.threads.current().signals.stack = stack;
     Ok(0)
 }
 
-/// `kill(pid, signal)` and `tkill(tid, signal)`: there is nobody else to send a signal to.
+/// `kill(pid, signal)`: there is no other program to send a signal to.
 pub(crate) fn kill<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
     let [pid, signal, ..] = *arguments;
     let own_group = [0, PID, (PID as i64).wrapping_neg() as u64];
     if own_group.contains(&pid) || user::int(pid) == -(PID as i32) {
-        raise(process, signal)
+        raise(process, None, signal)
     } else {
         Err(Errno::SRCH)
     }
 }
 
+/// `tkill(tid, signal)`.
+pub(crate) fn tkill<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    let [tid, signal, ..] = *arguments;
+    raise(process, Some(tid), signal)
+}
+
 /// `tgkill(pid, tid, signal)`.
 pub(crate) fn tgkill<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
     let [pid, tid, signal, ..] = *arguments;
-    if pid != PID || tid != PID {
+    if pid != PID {
         return Err(Errno::SRCH);
     }
-    raise(process, signal)
+    raise(process, Some(tid), signal)
 }
 
-fn raise<S: System>(process: &mut Process<S>, signal: u64) -> Answer {
+/// Makes a signal pending for one thread, or for the calling one. Another thread looks at it when it makes a call.
+fn raise<S: System>(process: &mut Process<S>, tid: Option<u64>, signal: u64) -> Answer {
+    let thread = match tid {
+        Some(tid) => process.threads.by_tid(tid).ok_or(Errno::SRCH)?,
+        None => process.threads.current(),
+    };
     if signal == 0 {
         return Ok(0);
     }
     check(signal)?;
-    process.signals.pending |= bit(signal);
+    thread.signals.pending |= bit(signal);
     deliver_pending(process);
     Ok(0)
 }
 
 /// Acts on every pending signal that is not blocked.
-fn deliver_pending<S: System>(process: &mut Process<S>) {
-    let signals = &mut process.signals;
+pub(crate) fn deliver_pending<S: System>(process: &mut Process<S>) {
+    let signals = &mut process.threads.current().signals;
     let ready = signals.pending & !signals.blocked;
     signals.pending &= signals.blocked;
     for signal in (1..=SIGNALS as u64).filter(|signal| ready & bit(*signal) != 0) {
@@ -211,7 +243,7 @@ mod tests {
     fn abort_ends_the_program_with_134() {
         let mut process = process();
         assert_eq!(
-            process.system_call(234, &[PID, PID, SIGABRT, 0, 0, 0]),
+            process.system_call(0, 234, &[PID, PID, SIGABRT, 0, 0, 0]),
             Outcome::Exit(134)
         );
     }
@@ -236,7 +268,7 @@ mod tests {
         assert_eq!(call(&mut process, 14, &[SET_BLOCK, BASE, 0, 8]), Ok(0));
         assert_eq!(call(&mut process, 62, &[PID, SIGTERM]), Ok(0));
         assert_eq!(
-            process.system_call(14, &[SET_UNBLOCK, BASE, 0, 8, 0, 0]),
+            process.system_call(0, 14, &[SET_UNBLOCK, BASE, 0, 8, 0, 0]),
             Outcome::Exit(143)
         );
     }

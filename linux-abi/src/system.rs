@@ -49,10 +49,82 @@ pub struct Mapping {
     pub anonymous: bool,
 }
 
+/// Most threads of a program, its first one included.
+pub const THREAD_LIMIT: usize = 512;
+
+/// A thread that is to be started: with its maker's registers but for these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewThread {
+    /// Its id.
+    pub tid: u32,
+    /// Its stack pointer; 0 for its maker's.
+    pub stack: u64,
+    /// Its FS base, if it is not its maker's.
+    pub fs_base: Option<u64>,
+}
+
+/// The calling thread: what it can do beside other threads, without state that they share.
+///
+/// Addresses are those of the program.
+pub trait Caller {
+    /// The thread's number, below [`THREAD_LIMIT`]; the first thread's is 0.
+    fn thread(&self) -> u32;
+    /// The thread's id.
+    fn tid(&self) -> u32;
+
+    /// Copies out of the program's memory.
+    ///
+    /// # Errors
+    /// [`Errno::FAULT`] if not all of it is readable.
+    fn read(&mut self, address: u64, bytes: &mut [u8]) -> Result<(), Errno>;
+    /// Copies into the program's memory.
+    ///
+    /// # Errors
+    /// [`Errno::FAULT`] if not all of it is writable.
+    fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), Errno>;
+    /// Reads an aligned 32-bit word of the program's memory in one piece.
+    ///
+    /// # Errors
+    /// [`Errno::FAULT`] as above.
+    fn load(&mut self, address: u64) -> Result<u32, Errno>;
+    /// Changes an aligned 32-bit word of the program's memory to `new` if it is `expected`. Returns what it was.
+    ///
+    /// # Errors
+    /// [`Errno::FAULT`] as above.
+    fn compare_exchange(&mut self, address: u64, expected: u32, new: u32) -> Result<u32, Errno>;
+
+    /// Nanoseconds of the kernel clock.
+    fn now(&mut self) -> u64;
+    /// Nanoseconds since the Unix epoch at the kernel clock's zero.
+    fn epoch(&mut self) -> u64;
+    /// Nanoseconds of CPU time that the thread has used.
+    fn cpu_time(&mut self) -> Result<u64, Error>;
+    /// Fresh randomness.
+    fn random(&mut self) -> Result<[u64; 4], Error>;
+    /// Sets the thread's FS base.
+    fn set_fs_base(&mut self, base: u64) -> Result<(), Error>;
+    /// The CPUs that the program's threads may run on, one bit each.
+    fn cpus(&mut self) -> u64;
+    /// The number of the CPU that the thread runs on.
+    fn cpu(&mut self) -> u32;
+
+    /// Sleeps until a time of the kernel clock.
+    fn sleep_until(&mut self, deadline: u64);
+    /// Lets others of the same priority run.
+    fn yield_now(&mut self);
+    /// Waits a moment for another thread to leave a short section.
+    fn pause(&mut self);
+    /// Blocks until the thread is unparked or a time of the kernel clock has come. An [`Self::unpark`] that nobody waited
+    /// for ends the next wait; it may end earlier for no reason.
+    fn park(&mut self, deadline: u64);
+    /// Ends the wait of the thread with this number, now or when it comes. There may be no such thread any more.
+    fn unpark(&mut self, thread: u32);
+}
+
 /// The capabilities of the task, as operations. Everything that a Linux program can do goes through here.
 ///
 /// Addresses are those of the program; sizes and addresses of regions are multiples of the page size.
-pub trait System {
+pub trait System: Caller {
     /// Makes a region. Returns where it is.
     fn attach(&mut self, place: Place, size: u64, access: Access, contents: Contents) -> Result<u64, Error>;
     /// Removes what is in a range; gaps are fine.
@@ -66,16 +138,6 @@ pub trait System {
     /// Tells whether a range belongs to this layer itself.
     fn is_own(&self, start: u64, size: u64) -> bool;
 
-    /// Copies out of the program's memory.
-    ///
-    /// # Errors
-    /// [`Errno::FAULT`] if not all of it is readable.
-    fn read(&mut self, address: u64, bytes: &mut [u8]) -> Result<(), Errno>;
-    /// Copies into the program's memory.
-    ///
-    /// # Errors
-    /// [`Errno::FAULT`] if not all of it is writable.
-    fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), Errno>;
     /// Copies inside the program's memory; the ranges do not overlap.
     ///
     /// # Errors
@@ -103,20 +165,13 @@ pub trait System {
 
     /// Writes a piece of text to the log.
     fn log(&mut self, text: &[u8]);
-    /// Nanoseconds of the kernel clock.
-    fn now(&mut self) -> u64;
-    /// Nanoseconds since the Unix epoch at the kernel clock's zero.
-    fn epoch(&mut self) -> u64;
-    /// Nanoseconds of CPU time that the calling thread has used.
-    fn cpu_time(&mut self) -> Result<u64, Error>;
-    /// Sleeps until a time of the kernel clock.
-    fn sleep_until(&mut self, deadline: u64);
-    /// Lets others of the same priority run.
-    fn yield_now(&mut self);
-    /// Fresh randomness.
-    fn random(&mut self) -> Result<[u64; 4], Error>;
-    /// Sets the calling thread's FS base.
-    fn set_fs_base(&mut self, base: u64) -> Result<(), Error>;
+    /// Starts a thread. Returns its number.
+    ///
+    /// # Errors
+    /// [`Errno::AGAIN`] if there are too many; what the task's account and capabilities permit otherwise.
+    fn start_thread(&mut self, thread: NewThread) -> Result<u32, Errno>;
+    /// Says that the calling thread is about to end, after which its memory can be freed.
+    fn leave(&mut self);
     /// Usable memory of the machine in bytes, as far as the task may know.
     fn memory(&mut self) -> u64;
 }

@@ -1,7 +1,7 @@
 //! Which number is which call.
 
 use crate::process::Answer;
-use crate::{Errno, Process, System};
+use crate::{Caller, Errno, Futexes, Process, System};
 
 /// The calls' arguments: rdi, rsi, rdx, r10, r8, r9.
 pub(crate) type Arguments = [u64; 6];
@@ -11,17 +11,36 @@ fn absent<S: System>(_: &mut Process<S>, _: &Arguments) -> Answer {
     Err(Errno::NOSYS)
 }
 
-/// A call that needs nothing to be done.
-fn nothing<S: System>(_: &mut Process<S>, _: &Arguments) -> Answer {
-    Ok(0)
-}
-
 macro_rules! calls {
-    ($($number:literal $name:literal => $handler:path;)*) => {
-        /// Numbers and names of all calls that have an answer of their own, in ascending order.
-        pub const CALLS: &[(u64, &str)] = &[$(($number, $name)),*];
+    (
+        alone: { $($quick_number:literal $quick_name:literal => $quick:path;)* }
+        queues: { $queue_number:literal $queue_name:literal => $queue:path; }
+        shared: { $($number:literal $name:literal => $handler:path;)* }
+    ) => {
+        /// Numbers and names of all calls that have an answer of their own.
+        pub const CALLS: &[(u64, &str)] = &[
+            $(($quick_number, $quick_name),)*
+            ($queue_number, $queue_name),
+            $(($number, $name)),*
+        ];
 
-        /// Answers a call; `None` if there is no such call.
+        /// Answers a call that concerns the calling thread alone, or the queues of [`Futexes`]; `None` if it is none.
+        #[inline]
+        pub fn answer_alone<C: Caller>(
+            caller: &mut C,
+            futexes: &Futexes,
+            number: u64,
+            arguments: &Arguments,
+        ) -> Option<u64> {
+            let answer = match number {
+                $($quick_number => $quick(caller, arguments),)*
+                $queue_number => $queue(caller, futexes, arguments),
+                _ => return None,
+            };
+            Some(answer.unwrap_or_else(Errno::result))
+        }
+
+        /// Answers a call that uses what the program's threads share; `None` if there is no such call.
         pub(crate) fn answer<S: System>(
             process: &mut Process<S>,
             number: u64,
@@ -36,98 +55,112 @@ macro_rules! calls {
 }
 
 calls! {
-    0 "read" => crate::files::read;
-    1 "write" => crate::files::write;
-    2 "open" => crate::files::open;
-    3 "close" => crate::files::close;
-    4 "stat" => crate::files::stat;
-    5 "fstat" => crate::files::fstat;
-    6 "lstat" => crate::files::stat;
-    7 "poll" => crate::files::poll;
-    8 "lseek" => crate::files::lseek;
-    9 "mmap" => crate::memory::mmap;
-    10 "mprotect" => crate::memory::mprotect;
-    11 "munmap" => crate::memory::munmap;
-    12 "brk" => crate::memory::brk;
-    13 "rt_sigaction" => crate::signal::rt_sigaction;
-    14 "rt_sigprocmask" => crate::signal::rt_sigprocmask;
-    16 "ioctl" => crate::files::ioctl;
-    17 "pread64" => crate::files::pread64;
-    19 "readv" => crate::files::readv;
-    20 "writev" => crate::files::writev;
-    21 "access" => crate::files::access;
-    22 "pipe" => absent;
-    24 "sched_yield" => crate::thread::sched_yield;
-    25 "mremap" => crate::memory::mremap;
-    28 "madvise" => crate::memory::madvise;
-    32 "dup" => crate::files::dup;
-    33 "dup2" => crate::files::dup2;
-    35 "nanosleep" => crate::time::nanosleep;
-    39 "getpid" => crate::identity::getpid;
-    60 "exit" => crate::exit::exit;
-    62 "kill" => crate::signal::kill;
-    63 "uname" => crate::identity::uname;
-    72 "fcntl" => crate::files::fcntl;
-    74 "fsync" => crate::files::fsync;
-    75 "fdatasync" => crate::files::fsync;
-    79 "getcwd" => crate::files::getcwd;
-    80 "chdir" => crate::files::chdir;
-    89 "readlink" => crate::files::readlink;
-    96 "gettimeofday" => crate::time::gettimeofday;
-    97 "getrlimit" => crate::identity::getrlimit;
-    99 "sysinfo" => crate::identity::sysinfo;
-    102 "getuid" => crate::identity::getuid;
-    104 "getgid" => crate::identity::getuid;
-    107 "geteuid" => crate::identity::getuid;
-    108 "getegid" => crate::identity::getuid;
-    110 "getppid" => crate::identity::getppid;
-    111 "getpgrp" => crate::identity::getpid;
-    131 "sigaltstack" => crate::signal::sigaltstack;
-    157 "prctl" => crate::thread::prctl;
-    158 "arch_prctl" => crate::thread::arch_prctl;
-    186 "gettid" => crate::identity::getpid;
-    200 "tkill" => crate::signal::kill;
-    201 "time" => crate::time::time;
-    202 "futex" => crate::thread::futex;
-    204 "sched_getaffinity" => crate::thread::sched_getaffinity;
-    217 "getdents64" => crate::files::getdents64;
-    218 "set_tid_address" => crate::identity::getpid;
-    228 "clock_gettime" => crate::time::clock_gettime;
-    229 "clock_getres" => crate::time::clock_getres;
-    230 "clock_nanosleep" => crate::time::clock_nanosleep;
-    231 "exit_group" => crate::exit::exit;
-    234 "tgkill" => crate::signal::tgkill;
-    257 "openat" => crate::files::openat;
-    262 "newfstatat" => crate::files::newfstatat;
-    267 "readlinkat" => crate::files::readlinkat;
-    269 "faccessat" => crate::files::faccessat;
-    271 "ppoll" => crate::files::ppoll;
-    273 "set_robust_list" => nothing;
-    290 "eventfd2" => absent;
-    292 "dup3" => crate::files::dup3;
-    293 "pipe2" => absent;
-    302 "prlimit64" => crate::identity::prlimit64;
-    309 "getcpu" => crate::thread::getcpu;
-    318 "getrandom" => crate::random::getrandom;
-    332 "statx" => crate::files::statx;
-    334 "rseq" => absent;
-    435 "clone3" => absent;
-    439 "faccessat2" => crate::files::faccessat;
+    alone: {
+        24 "sched_yield" => crate::thread::sched_yield;
+        35 "nanosleep" => crate::time::nanosleep;
+        39 "getpid" => crate::identity::getpid;
+        96 "gettimeofday" => crate::time::gettimeofday;
+        102 "getuid" => crate::identity::getuid;
+        104 "getgid" => crate::identity::getuid;
+        107 "geteuid" => crate::identity::getuid;
+        108 "getegid" => crate::identity::getuid;
+        110 "getppid" => crate::identity::getppid;
+        111 "getpgrp" => crate::identity::getpid;
+        158 "arch_prctl" => crate::thread::arch_prctl;
+        186 "gettid" => crate::identity::gettid;
+        201 "time" => crate::time::time;
+        204 "sched_getaffinity" => crate::thread::sched_getaffinity;
+        228 "clock_gettime" => crate::time::clock_gettime;
+        229 "clock_getres" => crate::time::clock_getres;
+        230 "clock_nanosleep" => crate::time::clock_nanosleep;
+        309 "getcpu" => crate::thread::getcpu;
+        318 "getrandom" => crate::random::getrandom;
+    }
+    queues: {
+        202 "futex" => crate::futex::futex;
+    }
+    shared: {
+        0 "read" => crate::files::read;
+        1 "write" => crate::files::write;
+        2 "open" => crate::files::open;
+        3 "close" => crate::files::close;
+        4 "stat" => crate::files::stat;
+        5 "fstat" => crate::files::fstat;
+        6 "lstat" => crate::files::stat;
+        7 "poll" => crate::files::poll;
+        8 "lseek" => crate::files::lseek;
+        9 "mmap" => crate::memory::mmap;
+        10 "mprotect" => crate::memory::mprotect;
+        11 "munmap" => crate::memory::munmap;
+        12 "brk" => crate::memory::brk;
+        13 "rt_sigaction" => crate::signal::rt_sigaction;
+        14 "rt_sigprocmask" => crate::signal::rt_sigprocmask;
+        16 "ioctl" => crate::files::ioctl;
+        17 "pread64" => crate::files::pread64;
+        19 "readv" => crate::files::readv;
+        20 "writev" => crate::files::writev;
+        21 "access" => crate::files::access;
+        22 "pipe" => absent;
+        25 "mremap" => crate::memory::mremap;
+        28 "madvise" => crate::memory::madvise;
+        32 "dup" => crate::files::dup;
+        33 "dup2" => crate::files::dup2;
+        56 "clone" => crate::clone::clone;
+        57 "fork" => crate::clone::fork;
+        58 "vfork" => crate::clone::fork;
+        60 "exit" => crate::exit::exit_thread;
+        62 "kill" => crate::signal::kill;
+        63 "uname" => crate::identity::uname;
+        72 "fcntl" => crate::files::fcntl;
+        74 "fsync" => crate::files::fsync;
+        75 "fdatasync" => crate::files::fsync;
+        79 "getcwd" => crate::files::getcwd;
+        80 "chdir" => crate::files::chdir;
+        89 "readlink" => crate::files::readlink;
+        97 "getrlimit" => crate::identity::getrlimit;
+        99 "sysinfo" => crate::identity::sysinfo;
+        131 "sigaltstack" => crate::signal::sigaltstack;
+        157 "prctl" => crate::thread::prctl;
+        200 "tkill" => crate::signal::tkill;
+        217 "getdents64" => crate::files::getdents64;
+        218 "set_tid_address" => crate::thread::set_tid_address;
+        231 "exit_group" => crate::exit::exit_group;
+        234 "tgkill" => crate::signal::tgkill;
+        257 "openat" => crate::files::openat;
+        262 "newfstatat" => crate::files::newfstatat;
+        267 "readlinkat" => crate::files::readlinkat;
+        269 "faccessat" => crate::files::faccessat;
+        271 "ppoll" => crate::files::ppoll;
+        273 "set_robust_list" => crate::thread::set_robust_list;
+        290 "eventfd2" => absent;
+        292 "dup3" => crate::files::dup3;
+        293 "pipe2" => absent;
+        302 "prlimit64" => crate::identity::prlimit64;
+        332 "statx" => crate::files::statx;
+        334 "rseq" => absent;
+        435 "clone3" => crate::clone::clone3;
+        439 "faccessat2" => crate::files::faccessat;
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::vec::Vec;
+
     use crate::testing::process;
 
     #[test]
-    fn table_is_sorted_and_every_entry_answers() {
-        assert!(CALLS.windows(2).all(|pair| pair[0].0 < pair[1].0));
+    fn every_call_has_one_answer() {
+        let mut numbers: Vec<u64> = CALLS.iter().map(|(number, _)| *number).collect();
+        numbers.sort_unstable();
+        assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "a number twice");
         for (number, name) in CALLS {
-            assert!(
-                answer(&mut process(), *number, &[u64::MAX; 6]).is_some(),
-                "{name}"
-            );
+            let mut process = process();
+            let arguments = [u64::MAX; 6];
+            let alone = answer_alone(&mut process.system, &Futexes::new(), *number, &arguments);
+            let is_answered = alone.is_some() != answer(&mut process, *number, &arguments).is_some();
+            assert!(is_answered, "{name}");
         }
     }
 

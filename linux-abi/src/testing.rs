@@ -7,7 +7,8 @@ use std::vec::Vec;
 use l4::region::Access;
 use l4::{Error, PAGE_SIZE, USER_END};
 
-use crate::{Contents, Errno, Mapping, Outcome, Place, Process, Program, RomFile, System};
+use crate::{Caller, Contents, Errno, Futexes, Mapping, NewThread, Outcome, Place, Process, Program};
+use crate::{RomFile, System, answer_alone};
 
 /// Start of a few pages of memory for arguments.
 pub(crate) const BASE: u64 = 0x20_0000;
@@ -44,6 +45,16 @@ pub(crate) struct FakeSystem {
     pub(crate) response: Vec<u8>,
     /// Successful [`System::attach`] calls.
     pub(crate) attached: usize,
+    /// Who calls.
+    pub(crate) thread: u32,
+    /// Threads that were started, the first as number 1.
+    pub(crate) started: Vec<NewThread>,
+    /// Most threads.
+    pub(crate) thread_limit: usize,
+    /// Threads that left.
+    pub(crate) left: usize,
+    /// Threads that were unparked.
+    pub(crate) unparked: Vec<u32>,
 }
 
 impl FakeSystem {
@@ -57,6 +68,11 @@ impl FakeSystem {
             fs_base: 0,
             response: Vec::new(),
             attached: 0,
+            thread: 0,
+            started: Vec::new(),
+            thread_limit: 4,
+            left: 0,
+            unparked: Vec::new(),
         };
         let place = Place::At(BASE);
         system
@@ -108,6 +124,92 @@ impl FakeSystem {
 
     fn is_free(&self, start: u64, size: u64) -> bool {
         self.pages.range(self.range(start, size)).next().is_none()
+    }
+}
+
+impl Caller for FakeSystem {
+    fn thread(&self) -> u32 {
+        self.thread
+    }
+
+    fn tid(&self) -> u32 {
+        2
+    }
+
+    fn read(&mut self, address: u64, bytes: &mut [u8]) -> Result<(), Errno> {
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = *self.byte(address.wrapping_add(index as u64), Access::READ)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), Errno> {
+        for (index, byte) in bytes.iter().enumerate() {
+            *self.byte(address.wrapping_add(index as u64), Access::READ_WRITE)? = *byte;
+        }
+        Ok(())
+    }
+
+    fn load(&mut self, address: u64) -> Result<u32, Errno> {
+        let mut bytes = [0; 4];
+        self.read(address, &mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn compare_exchange(&mut self, address: u64, expected: u32, new: u32) -> Result<u32, Errno> {
+        let found = self.load(address)?;
+        let value = if found == expected { new } else { found };
+        self.write(address, &value.to_le_bytes())?;
+        Ok(found)
+    }
+
+    fn now(&mut self) -> u64 {
+        self.time
+    }
+
+    fn epoch(&mut self) -> u64 {
+        EPOCH
+    }
+
+    fn cpu_time(&mut self) -> Result<u64, Error> {
+        Ok(self.time)
+    }
+
+    fn sleep_until(&mut self, deadline: u64) {
+        self.time = self.time.max(deadline);
+    }
+
+    fn yield_now(&mut self) {}
+
+    fn random(&mut self) -> Result<[u64; 4], Error> {
+        self.random = self.random.rotate_left(3);
+        Ok([self.random | 0x0101_0101_0101_0101; 4])
+    }
+
+    fn set_fs_base(&mut self, base: u64) -> Result<(), Error> {
+        self.fs_base = base;
+        Ok(())
+    }
+
+    fn cpus(&mut self) -> u64 {
+        0b101
+    }
+
+    fn cpu(&mut self) -> u32 {
+        2
+    }
+
+    fn pause(&mut self) {
+        panic!("one thread alone meets no lock that is taken");
+    }
+
+    fn park(&mut self, deadline: u64) {
+        assert_ne!(deadline, u64::MAX, "nobody is there to end this wait");
+        self.sleep_until(deadline);
+    }
+
+    fn unpark(&mut self, thread: u32) {
+        self.unparked.push(thread);
     }
 }
 
@@ -190,20 +292,6 @@ impl System for FakeSystem {
         start < OWN + 0x10_0000 && start + size > OWN
     }
 
-    fn read(&mut self, address: u64, bytes: &mut [u8]) -> Result<(), Errno> {
-        for (index, byte) in bytes.iter_mut().enumerate() {
-            *byte = *self.byte(address.wrapping_add(index as u64), Access::READ)?;
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), Errno> {
-        for (index, byte) in bytes.iter().enumerate() {
-            *self.byte(address.wrapping_add(index as u64), Access::READ_WRITE)? = *byte;
-        }
-        Ok(())
-    }
-
     fn copy(&mut self, to: u64, from: u64, size: u64) -> Result<(), Errno> {
         let mut bytes = std::vec![0; size as usize];
         self.read(from, &mut bytes)?;
@@ -255,32 +343,16 @@ impl System for FakeSystem {
         self.log.extend_from_slice(text);
     }
 
-    fn now(&mut self) -> u64 {
-        self.time
+    fn start_thread(&mut self, thread: NewThread) -> Result<u32, Errno> {
+        if self.started.len() + 1 >= self.thread_limit {
+            return Err(Errno::AGAIN);
+        }
+        self.started.push(thread);
+        Ok(self.started.len() as u32)
     }
 
-    fn epoch(&mut self) -> u64 {
-        EPOCH
-    }
-
-    fn cpu_time(&mut self) -> Result<u64, Error> {
-        Ok(self.time)
-    }
-
-    fn sleep_until(&mut self, deadline: u64) {
-        self.time = self.time.max(deadline);
-    }
-
-    fn yield_now(&mut self) {}
-
-    fn random(&mut self) -> Result<[u64; 4], Error> {
-        self.random = self.random.rotate_left(3);
-        Ok([self.random | 0x0101_0101_0101_0101; 4])
-    }
-
-    fn set_fs_base(&mut self, base: u64) -> Result<(), Error> {
-        self.fs_base = base;
-        Ok(())
+    fn leave(&mut self) {
+        self.left += 1;
     }
 
     fn memory(&mut self) -> u64 {
@@ -308,13 +380,27 @@ fn started(serves_request: bool) -> Process<FakeSystem> {
     Process::new(FakeSystem::new(), program)
 }
 
-/// Makes a call that returns: the value, or the error number.
-pub(crate) fn call(process: &mut Process<FakeSystem>, number: u64, arguments: &[u64]) -> Result<u64, u64> {
+/// Makes a call: how it ends.
+pub(crate) fn outcome(process: &mut Process<FakeSystem>, number: u64, arguments: &[u64]) -> Outcome {
     let mut all = [0; 6];
     all[..arguments.len()].copy_from_slice(arguments);
-    match process.system_call(number, &all) {
-        Outcome::Return(value) if value as i64 >= -4095 && (value as i64) < 0 => Err(value.wrapping_neg()),
-        Outcome::Return(value) => Ok(value),
-        ended => panic!("the program ended: {ended:?}"),
+    let futexes = Futexes::new();
+    match answer_alone(&mut process.system, &futexes, number, &all) {
+        Some(value) => Outcome::Return(value),
+        None => process.system_call(process.system.thread, number, &all),
+    }
+}
+
+/// Makes a call that returns, at its deadline if it waits: the value, or the error number.
+pub(crate) fn call(process: &mut Process<FakeSystem>, number: u64, arguments: &[u64]) -> Result<u64, u64> {
+    loop {
+        match outcome(process, number, arguments) {
+            Outcome::Return(value) if value as i64 >= -4095 && (value as i64) < 0 => {
+                return Err(value.wrapping_neg());
+            }
+            Outcome::Return(value) => return Ok(value),
+            Outcome::Wait(deadline) => process.system.park(deadline),
+            other => panic!("the call does not return: {other:?}"),
+        }
     }
 }

@@ -1,16 +1,156 @@
-//! The thread's own state, and waiting for words in memory.
+//! Threads: what Linux would keep about each.
+
+use alloc::vec::Vec;
 
 use interfaces::faas::PR_SUPERVISE;
-use l4::{NEVER, USER_END};
+use l4::USER_END;
 
+use crate::identity::PID;
 use crate::process::Answer;
+use crate::signal::ThreadSignals;
 use crate::table::Arguments;
-use crate::{Errno, Process, System, files, time, user};
+use crate::{Caller, Departure, Errno, Process, System, files, user};
+
+/// One thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Thread {
+    pub(crate) tid: u32,
+    pub(crate) name: [u8; 16],
+    pub(crate) signals: ThreadSignals,
+    /// The word to clear when the thread ends, or 0.
+    pub(crate) clear_on_exit: u64,
+    /// The list of its robust mutexes, or 0.
+    robust: u64,
+    /// When the call that it makes has to be made again.
+    pub(crate) wait: Option<u64>,
+    /// When the call that it makes gives up waiting.
+    pub(crate) deadline: Option<u64>,
+}
+
+/// The program's threads, by their numbers.
+#[derive(Debug)]
+pub(crate) struct Threads {
+    list: Vec<Option<Thread>>,
+    current: usize,
+    /// Stands in for a caller that is no thread of the program any more.
+    nobody: Thread,
+    last_tid: u32,
+}
+
+/// Most ids, as in Linux; they start anew behind.
+const TID_LIMIT: u32 = 1 << 22;
+
+impl Threads {
+    /// The first thread alone.
+    pub(crate) fn new(name: [u8; 16]) -> Threads {
+        let first = Thread {
+            tid: PID as u32,
+            name,
+            signals: ThreadSignals::new(),
+            clear_on_exit: 0,
+            robust: 0,
+            wait: None,
+            deadline: None,
+        };
+        Threads {
+            list: Vec::from([Some(first)]),
+            current: 0,
+            nobody: first,
+            last_tid: PID as u32,
+        }
+    }
+
+    /// Notes who makes the call.
+    pub(crate) fn enter(&mut self, thread: u32) {
+        self.current = thread as usize;
+    }
+
+    /// The calling thread.
+    pub(crate) fn current(&mut self) -> &mut Thread {
+        match self.list.get_mut(self.current) {
+            Some(Some(thread)) => thread,
+            _ => &mut self.nobody,
+        }
+    }
+
+    /// The thread with an id.
+    pub(crate) fn by_tid(&mut self, tid: u64) -> Option<&mut Thread> {
+        self.list
+            .iter_mut()
+            .flatten()
+            .find(|thread| u64::from(thread.tid) == tid)
+    }
+
+    /// An id for a new thread.
+    pub(crate) fn new_tid(&mut self) -> u32 {
+        loop {
+            self.last_tid = match self.last_tid + 1 {
+                TID_LIMIT.. => PID as u32 + 1,
+                next => next,
+            };
+            if self.by_tid(self.last_tid.into()).is_none() {
+                return self.last_tid;
+            }
+        }
+    }
+
+    /// Adds a thread that the calling one has made.
+    pub(crate) fn add(&mut self, number: u32, tid: u32, clear_on_exit: u64) {
+        let maker = *self.current();
+        let number = number as usize;
+        if number >= self.list.len() {
+            self.list.resize(number + 1, None);
+        }
+        self.list[number] = Some(Thread {
+            tid,
+            signals: maker.signals.inherited(),
+            clear_on_exit,
+            robust: 0,
+            wait: None,
+            deadline: None,
+            ..maker
+        });
+    }
+
+    /// Removes the calling thread. `None` if it is the last one, which stays.
+    pub(crate) fn remove_current(&mut self) -> Option<Departure> {
+        let others = self.list.iter().flatten().count().checked_sub(1)?;
+        if others == 0 {
+            return None;
+        }
+        let thread = self.list.get_mut(self.current)?.take()?;
+        Some(Departure {
+            tid: thread.tid,
+            clear: thread.clear_on_exit,
+            robust: thread.robust,
+        })
+    }
+}
+
+/// `set_tid_address(address)`: the word to clear when the thread ends. Answers the thread's id.
+pub(crate) fn set_tid_address<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    let thread = process.threads.current();
+    thread.clear_on_exit = arguments[0];
+    Ok(thread.tid.into())
+}
+
+/// Size of the head of a list of robust mutexes.
+const ROBUST_HEAD_SIZE: u64 = 24;
+
+/// `set_robust_list(head, size)`.
+pub(crate) fn set_robust_list<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    let [head, size, ..] = *arguments;
+    if size != ROBUST_HEAD_SIZE {
+        return Err(Errno::INVAL);
+    }
+    process.threads.current().robust = head;
+    Ok(0)
+}
 
 const ARCH_SET_FS: u64 = 0x1002;
 
 /// `arch_prctl(code, address)`: the FS base, which holds thread-local storage, can be set. GS is the kernel's.
-pub(crate) fn arch_prctl<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+pub(crate) fn arch_prctl(caller: &mut impl Caller, arguments: &Arguments) -> Answer {
     let [code, address, ..] = *arguments;
     if code != ARCH_SET_FS {
         return Err(Errno::INVAL);
@@ -18,7 +158,7 @@ pub(crate) fn arch_prctl<S: System>(process: &mut Process<S>, arguments: &Argume
     if address >= USER_END {
         return Err(Errno::PERM);
     }
-    process.system.set_fs_base(address)?;
+    caller.set_fs_base(address)?;
     Ok(0)
 }
 
@@ -33,10 +173,10 @@ pub(crate) fn prctl<S: System>(process: &mut Process<S>, arguments: &Arguments) 
             let mut name = [0; 16];
             process.system.read(address, &mut name)?;
             name[15] = 0;
-            process.name = name;
+            process.threads.current().name = name;
         }
         PR_GET_NAME => {
-            let name = process.name;
+            let name = process.threads.current().name;
             process.system.write(address, &name)?;
         }
         PR_SUPERVISE => return files::take_over(process),
@@ -46,66 +186,33 @@ pub(crate) fn prctl<S: System>(process: &mut Process<S>, arguments: &Arguments) 
 }
 
 /// `sched_yield()`.
-pub(crate) fn sched_yield<S: System>(process: &mut Process<S>, _: &Arguments) -> Answer {
-    process.system.yield_now();
+pub(crate) fn sched_yield(caller: &mut impl Caller, _: &Arguments) -> Answer {
+    caller.yield_now();
     Ok(0)
 }
 
-/// `sched_getaffinity(pid, size, mask)`: one CPU, because there is one thread.
-pub(crate) fn sched_getaffinity<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+/// `sched_getaffinity(pid, size, mask)`: the CPUs that the program's threads may run on.
+pub(crate) fn sched_getaffinity(caller: &mut impl Caller, arguments: &Arguments) -> Answer {
     let [_, size, address, ..] = *arguments;
     if size < 8 || !size.is_multiple_of(8) {
         return Err(Errno::INVAL);
     }
-    user::write_words(&mut process.system, address, &[1])?;
+    let cpus = caller.cpus();
+    user::write_words(caller, address, &[cpus])?;
     Ok(8)
 }
 
-/// `getcpu(cpu, node, cache)`.
-pub(crate) fn getcpu<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
-    for address in &arguments[..2] {
-        if *address != 0 {
-            process.system.write(*address, &[0; 4])?;
-        }
+/// `getcpu(cpu, node, cache)`: there is one node.
+pub(crate) fn getcpu(caller: &mut impl Caller, arguments: &Arguments) -> Answer {
+    let [cpu, node, ..] = *arguments;
+    if cpu != 0 {
+        let number = caller.cpu();
+        caller.write(cpu, &number.to_le_bytes())?;
+    }
+    if node != 0 {
+        caller.write(node, &[0; 4])?;
     }
     Ok(0)
-}
-
-const FUTEX_COMMAND: u64 = 0x7f;
-const FUTEX_CLOCK_REALTIME: u64 = 0x100;
-const FUTEX_WAIT: u64 = 0;
-const FUTEX_WAKE: u64 = 1;
-const FUTEX_WAIT_BITSET: u64 = 9;
-const FUTEX_WAKE_BITSET: u64 = 10;
-
-/// `futex(address, operation, value, timeout, …)`: with one thread nobody waits when it wakes, and nobody wakes it
-/// when it waits.
-pub(crate) fn futex<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
-    let [address, operation, value, timeout, ..] = *arguments;
-    if !address.is_multiple_of(4) {
-        return Err(Errno::INVAL);
-    }
-    match operation & FUTEX_COMMAND {
-        FUTEX_WAKE | FUTEX_WAKE_BITSET => Ok(0),
-        FUTEX_WAIT | FUTEX_WAIT_BITSET => {
-            if user::read_u32(&mut process.system, address)? != value as u32 {
-                return Err(Errno::AGAIN);
-            }
-            let deadline = if timeout == 0 {
-                NEVER
-            } else {
-                let time = time::read_timespec(&mut process.system, timeout)?;
-                if operation & FUTEX_COMMAND == FUTEX_WAIT {
-                    process.system.now().saturating_add(time)
-                } else {
-                    time::absolute(process, operation & FUTEX_CLOCK_REALTIME != 0, time)
-                }
-            };
-            process.system.sleep_until(deadline);
-            Err(Errno::TIMEDOUT)
-        }
-        _ => Err(Errno::NOSYS),
-    }
 }
 
 #[cfg(test)]
@@ -123,20 +230,6 @@ mod tests {
     }
 
     #[test]
-    fn futex_waits_only_on_the_expected_value_and_until_the_deadline() {
-        let mut process = process();
-        process.system.poke(BASE, &5u32.to_le_bytes());
-        assert_eq!(call(&mut process, 202, &[BASE, 128, 4, 0]), Err(11));
-        user::write_words(&mut process.system, BASE + 16, &[1, 0]).unwrap();
-        process.system.time = 10;
-        assert_eq!(call(&mut process, 202, &[BASE, 128, 5, BASE + 16]), Err(110));
-        assert_eq!(process.system.time, 10 + time::SECOND);
-        assert_eq!(call(&mut process, 202, &[BASE, 129, 1, 0]), Ok(0));
-        assert_eq!(call(&mut process, 202, &[BASE + 1, 128, 5, 0]), Err(22));
-        assert_eq!(call(&mut process, 202, &[16, 128, 5, 0]), Err(14));
-    }
-
-    #[test]
     fn name_can_be_changed() {
         let mut process = process();
         process.system.poke(BASE, b"a name that is too long");
@@ -149,7 +242,9 @@ mod tests {
     fn affinity_needs_room_for_a_word() {
         let mut process = process();
         assert_eq!(call(&mut process, 204, &[0, 128, BASE]), Ok(8));
-        assert_eq!(process.system.peek(BASE, 8), [1, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(process.system.peek(BASE, 8), [0b101, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(call(&mut process, 309, &[BASE, 0]), Ok(0));
+        assert_eq!(process.system.peek(BASE, 4), [2, 0, 0, 0]);
         assert_eq!(call(&mut process, 204, &[0, 4, BASE]), Err(22));
     }
 }

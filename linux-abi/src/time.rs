@@ -2,7 +2,7 @@
 
 use crate::process::Answer;
 use crate::table::Arguments;
-use crate::{Errno, Process, System, user};
+use crate::{Caller, Errno, user};
 
 /// Nanoseconds of a second.
 pub(crate) const SECOND: u64 = 1_000_000_000;
@@ -19,18 +19,17 @@ const BOOT_TIME: u64 = 7;
 const ABSOLUTE: u64 = 1;
 
 /// A clock's time in nanoseconds.
-fn clock<S: System>(process: &mut Process<S>, id: u64) -> Result<u64, Errno> {
-    let system = &mut process.system;
+fn clock(caller: &mut impl Caller, id: u64) -> Result<u64, Errno> {
     match id {
-        REALTIME | REALTIME_COARSE => Ok(system.epoch() + system.now()),
-        MONOTONIC | MONOTONIC_RAW | MONOTONIC_COARSE | BOOT_TIME => Ok(system.now()),
-        PROCESS_CPU_TIME | THREAD_CPU_TIME => Ok(system.cpu_time()?),
+        REALTIME | REALTIME_COARSE => Ok(caller.epoch() + caller.now()),
+        MONOTONIC | MONOTONIC_RAW | MONOTONIC_COARSE | BOOT_TIME => Ok(caller.now()),
+        PROCESS_CPU_TIME | THREAD_CPU_TIME => Ok(caller.cpu_time()?),
         _ => Err(Errno::INVAL),
     }
 }
 
 /// Reads a `struct timespec` as nanoseconds; times beyond what 64 bits hold become the greatest.
-pub(crate) fn read_timespec(system: &mut impl System, address: u64) -> Result<u64, Errno> {
+pub(crate) fn read_timespec(system: &mut impl Caller, address: u64) -> Result<u64, Errno> {
     let [seconds, nanoseconds] = user::read_words::<2>(system, address)?;
     if (seconds as i64) < 0 || nanoseconds >= SECOND {
         return Err(Errno::INVAL);
@@ -39,71 +38,71 @@ pub(crate) fn read_timespec(system: &mut impl System, address: u64) -> Result<u6
 }
 
 /// `clock_gettime(clock, time)`.
-pub(crate) fn clock_gettime<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+pub(crate) fn clock_gettime(caller: &mut impl Caller, arguments: &Arguments) -> Answer {
     let [id, address, ..] = *arguments;
-    let time = clock(process, id)?;
-    user::write_words(&mut process.system, address, &[time / SECOND, time % SECOND])?;
+    let time = clock(caller, id)?;
+    user::write_words(caller, address, &[time / SECOND, time % SECOND])?;
     Ok(0)
 }
 
 /// `clock_getres(clock, resolution)`: one nanosecond.
-pub(crate) fn clock_getres<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+pub(crate) fn clock_getres(caller: &mut impl Caller, arguments: &Arguments) -> Answer {
     let [id, address, ..] = *arguments;
-    clock(process, id)?;
+    clock(caller, id)?;
     if address != 0 {
-        user::write_words(&mut process.system, address, &[0, 1])?;
+        user::write_words(caller, address, &[0, 1])?;
     }
     Ok(0)
 }
 
 /// `gettimeofday(time, zone)`.
-pub(crate) fn gettimeofday<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+pub(crate) fn gettimeofday(caller: &mut impl Caller, arguments: &Arguments) -> Answer {
     let [address, zone, ..] = *arguments;
-    let time = clock(process, REALTIME)?;
+    let time = clock(caller, REALTIME)?;
     if address != 0 {
         let words = [time / SECOND, time % SECOND / 1000];
-        user::write_words(&mut process.system, address, &words)?;
+        user::write_words(caller, address, &words)?;
     }
     if zone != 0 {
-        user::write_words(&mut process.system, zone, &[0])?;
+        user::write_words(caller, zone, &[0])?;
     }
     Ok(0)
 }
 
 /// `time(address)`.
-pub(crate) fn time<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
-    let seconds = clock(process, REALTIME)? / SECOND;
+pub(crate) fn time(caller: &mut impl Caller, arguments: &Arguments) -> Answer {
+    let seconds = clock(caller, REALTIME)? / SECOND;
     if arguments[0] != 0 {
-        user::write_words(&mut process.system, arguments[0], &[seconds])?;
+        user::write_words(caller, arguments[0], &[seconds])?;
     }
     Ok(seconds)
 }
 
 /// `nanosleep(time, rest)`. Nothing interrupts a sleep, so there is never a rest.
-pub(crate) fn nanosleep<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
-    clock_nanosleep(process, &[MONOTONIC, 0, arguments[0], arguments[1], 0, 0])
+pub(crate) fn nanosleep(caller: &mut impl Caller, arguments: &Arguments) -> Answer {
+    clock_nanosleep(caller, &[MONOTONIC, 0, arguments[0], arguments[1], 0, 0])
 }
 
 /// `clock_nanosleep(clock, flags, time, rest)`.
-pub(crate) fn clock_nanosleep<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+pub(crate) fn clock_nanosleep(caller: &mut impl Caller, arguments: &Arguments) -> Answer {
     let [id, flags, address, ..] = *arguments;
     if !matches!(id, REALTIME | MONOTONIC | BOOT_TIME) || flags & !ABSOLUTE != 0 {
         return Err(Errno::INVAL);
     }
-    let time = read_timespec(&mut process.system, address)?;
+    let time = read_timespec(caller, address)?;
     let deadline = if flags & ABSOLUTE == 0 {
-        process.system.now().saturating_add(time)
+        caller.now().saturating_add(time)
     } else {
-        absolute(process, id == REALTIME, time)
+        absolute(caller, id == REALTIME, time)
     };
-    process.system.sleep_until(deadline);
+    caller.sleep_until(deadline);
     Ok(0)
 }
 
 /// The kernel clock's value at an absolute time of the program's.
-pub(crate) fn absolute<S: System>(process: &mut Process<S>, realtime: bool, time: u64) -> u64 {
+pub(crate) fn absolute(caller: &mut impl Caller, realtime: bool, time: u64) -> u64 {
     if realtime {
-        time.saturating_sub(process.system.epoch())
+        time.saturating_sub(caller.epoch())
     } else {
         time
     }

@@ -6,13 +6,13 @@ use alloc::vec::Vec;
 
 use l4::PAGE_SIZE;
 
-use crate::{Errno, System};
+use crate::{Caller, Errno};
 
 /// Longest path, NUL included, as in Linux.
 const PATH_MAX: usize = 4096;
 
 /// Reads `N` words.
-pub(crate) fn read_words<const N: usize>(system: &mut impl System, address: u64) -> Result<[u64; N], Errno> {
+pub(crate) fn read_words<const N: usize>(system: &mut impl Caller, address: u64) -> Result<[u64; N], Errno> {
     let mut words = [0; N];
     for (index, word) in words.iter_mut().enumerate() {
         let mut bytes = [0; 8];
@@ -25,29 +25,22 @@ pub(crate) fn read_words<const N: usize>(system: &mut impl System, address: u64)
 
 /// Writes words.
 pub(crate) fn write_words<const N: usize>(
-    system: &mut impl System,
+    system: &mut impl Caller,
     address: u64,
     words: &[u64; N],
 ) -> Result<(), Errno> {
     system.write(address, words.map(u64::to_le_bytes).as_flattened())
 }
 
-/// Reads a 32-bit word.
-pub(crate) fn read_u32(system: &mut impl System, address: u64) -> Result<u32, Errno> {
-    let mut bytes = [0; 4];
-    system.read(address, &mut bytes)?;
-    Ok(u32::from_le_bytes(bytes))
-}
-
 /// Reads bytes into the heap; for sizes that the caller has bounded.
-pub(crate) fn read_bytes(system: &mut impl System, address: u64, size: usize) -> Result<Vec<u8>, Errno> {
+pub(crate) fn read_bytes(system: &mut impl Caller, address: u64, size: usize) -> Result<Vec<u8>, Errno> {
     let mut bytes = vec![0; size];
     system.read(address, &mut bytes)?;
     Ok(bytes)
 }
 
 /// Reads a path: UTF-8 that ends with a NUL byte.
-pub(crate) fn read_path(system: &mut impl System, address: u64) -> Result<String, Errno> {
+pub(crate) fn read_path(system: &mut impl Caller, address: u64) -> Result<String, Errno> {
     let mut path = Vec::new();
     let mut address = address;
     while path.len() < PATH_MAX {

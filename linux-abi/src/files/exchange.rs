@@ -80,7 +80,7 @@ mod tests {
     use interfaces::faas::PR_SUPERVISE;
 
     fn exit(process: &mut Process<FakeSystem>, code: u64) -> Outcome {
-        process.system_call(231, &[code, 0, 0, 0, 0, 0])
+        process.system_call(0, 231, &[code, 0, 0, 0, 0, 0])
     }
 
     #[test]
@@ -129,7 +129,7 @@ mod tests {
             assert_eq!(call(&mut process, 1, &[1, BASE, 4096]), Ok(4096));
         }
         assert_eq!(
-            process.system_call(1, &[1, BASE, 5, 0, 0, 0]),
+            process.system_call(0, 1, &[1, BASE, 5, 0, 0, 0]),
             Outcome::TooLong(PAYLOAD_MAX + 5)
         );
     }

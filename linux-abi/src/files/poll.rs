@@ -55,7 +55,7 @@ fn poll_until<S: System>(process: &mut Process<S>, list: u64, count: u64, deadli
     }
     process.system.write(list, &entries)?;
     if ready == 0 {
-        process.system.sleep_until(deadline);
+        process.wait_until(deadline);
     }
     Ok(ready)
 }

@@ -62,7 +62,7 @@ fn read_at<S: System>(process: &mut Process<S>, fd: i32, offset: u64, address: u
             Ok(piece.len() as u64)
         }
         Kind::Zero => zero(system, address, size),
-        Kind::Random => random::fill(process, address, size),
+        Kind::Random => random::fill(system, address, size),
     }
 }
 

@@ -190,6 +190,7 @@ pub(crate) fn madvise<S: System>(process: &mut Process<S>, arguments: &Arguments
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Caller;
     use crate::testing::{BASE, FILE, OWN, call, process};
 
     const ANONYMOUS: u64 = MAP_PRIVATE | MAP_ANONYMOUS;

@@ -45,13 +45,65 @@ global_asm!(
     "6:",
     "xor eax, eax",
     "ret",
+    // In: rdi address, rsi where its word goes. Out as above.
+    ".balign 16",
+    "linux_abi_load:",
+    "mov eax, [rdi]",
+    "mov [rsi], eax",
+    "xor eax, eax",
+    "ret",
+    // In: rdi address, esi expected, edx new, rcx where the old word goes. Out as above.
+    ".balign 16",
+    "linux_abi_compare_exchange:",
+    "mov eax, esi",
+    "lock cmpxchg [rdi], edx",
+    "mov [rcx], eax",
+    "xor eax, eax",
+    "ret",
     "linux_abi_copy_end:",
     ".popsection",
 );
 
 unsafe extern "C" {
     pub(super) fn linux_abi_copy(target: u64, source: u64, size: u64) -> u64;
+    fn linux_abi_load(address: u64, word: *mut u32) -> u64;
+    fn linux_abi_compare_exchange(address: u64, expected: u32, new: u32, old: *mut u32) -> u64;
     pub(super) safe static linux_abi_copy_end: u8;
+}
+
+/// Reads an aligned word of the program.
+///
+/// # Errors
+/// [`Errno::FAULT`] if it is not accessible.
+pub(super) fn load(address: u64) -> Result<u32, Errno> {
+    let mut word = 0;
+    if address >= USER_END {
+        return Err(Errno::FAULT);
+    }
+    // SAFETY: Only the second pointer is written to, which is good; a fault on the first ends in a return of 1.
+    match unsafe { linux_abi_load(address, &raw mut word) } {
+        0 => Ok(word),
+        _ => Err(Errno::FAULT),
+    }
+}
+
+/// Changes an aligned word of the program from `expected` to `new`, and returns what it was.
+///
+/// # Errors
+/// [`Errno::FAULT`] if it is not accessible.
+///
+/// # Safety
+/// The word is not this layer's own memory.
+pub(super) unsafe fn compare_exchange(address: u64, expected: u32, new: u32) -> Result<u32, Errno> {
+    let mut old = 0;
+    if address >= USER_END {
+        return Err(Errno::FAULT);
+    }
+    // SAFETY: As the caller promises; the last pointer is good, and a fault on the first ends in a return of 1.
+    match unsafe { linux_abi_compare_exchange(address, expected, new, &raw mut old) } {
+        0 => Ok(old),
+        _ => Err(Errno::FAULT),
+    }
 }
 
 /// Copies between two ranges, one or both of which are the program's word.

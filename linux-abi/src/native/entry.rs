@@ -10,15 +10,25 @@ use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use l4::utcb;
-use linux_abi::Outcome;
+use linux_abi::{Caller, Futexes, Outcome, answer_alone, depart};
 
+use super::own::Own;
 use super::thread_area::Registers;
-use super::{start, task};
+use super::{start, task, threads};
+
+/// Who waits for which word.
+static FUTEXES: Futexes = Futexes::new();
 
 /// Word of the UTCB's page that holds the address of the thread's [`Registers`].
 pub(super) const REGISTERS_WORD: usize = utcb::FREE_WORD;
 /// Word of the UTCB's page that keeps the program's stack pointer for an instant.
 const STACK_WORD: usize = utcb::FREE_WORD + 1;
+/// Word of the UTCB's page that holds the thread's number.
+pub(super) const NUMBER_WORD: usize = utcb::FREE_WORD + 2;
+/// Word of the UTCB's page that holds the thread's id.
+pub(super) const TID_WORD: usize = utcb::FREE_WORD + 3;
+/// Word of the UTCB's page that holds the thread's FS base.
+pub(super) const FS_WORD: usize = utcb::FREE_WORD + 4;
 
 /// The processor and the kernel support XSAVE.
 static HAS_XSAVE: AtomicBool = AtomicBool::new(false);
@@ -69,6 +79,9 @@ pub(super) extern "C" fn personality_entry() -> ! {
         "3: mov rdi, rsp",
         "xor ebp, ebp",
         "call {system_call}",
+        // A new thread starts here, with its maker's registers at the top of its stack.
+        ".globl linux_abi_resume",
+        "linux_abi_resume:",
         "mov eax, 7",
         "xor edx, edx",
         "cmp byte ptr [rip + {has_xsave}], 0",
@@ -119,6 +132,11 @@ pub(super) extern "C" fn personality_entry() -> ! {
     )
 }
 
+unsafe extern "C" {
+    /// The second half of [`personality_entry`]: only to be started at, with the stack pointer at [`Registers`].
+    pub(super) safe static linux_abi_resume: u8;
+}
+
 /// Answers the call in `registers`; its result goes to rax there.
 extern "C" fn system_call(registers: &mut Registers) {
     let arguments = [
@@ -129,11 +147,30 @@ extern "C" fn system_call(registers: &mut Registers) {
         registers.r8,
         registers.r9,
     ];
-    match start::with_process(|process| process.system_call(registers.rax, &arguments)) {
-        Outcome::Return(value) => registers.rax = value,
-        Outcome::Exit(code) => task::exit(code),
-        Outcome::Respond(length) => start::with_process(|process| process.system().respond(length)),
-        Outcome::TooLong(length) => start::with_process(|process| process.system().refuse(length)),
+    let number = registers.rax;
+    registers.rax = match answer_alone(&mut Own, &FUTEXES, number, &arguments) {
+        Some(value) => value,
+        None => shared_call(number, &arguments),
+    };
+}
+
+/// Answers a call that uses what the program's threads share.
+#[inline(never)]
+fn shared_call(number: u64, arguments: &[u64; 6]) -> u64 {
+    loop {
+        let thread = Own.thread();
+        match start::with_process(|process| process.system_call(thread, number, arguments)) {
+            Outcome::Return(value) => return value,
+            Outcome::Wait(deadline) => Own.park(deadline),
+            Outcome::EndThread(departure) => {
+                depart(&mut Own, &FUTEXES, departure);
+                threads::end()
+            }
+            Outcome::Stop => threads::stop(),
+            Outcome::Exit(code) => task::exit(code),
+            Outcome::Respond(length) => start::with_process(|process| process.system().respond(length)),
+            Outcome::TooLong(length) => start::with_process(|process| process.system().refuse(length)),
+        }
     }
 }
 

@@ -3,12 +3,14 @@
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
-use l4::exception::ExceptionFrame;
+use l4::exception::{ExceptionFrame, Reason};
 use l4::object::Thread;
-use l4::utcb;
+use l4::{Utcb, utcb};
 use l4re::start::current_thread;
+use linux_abi::{Caller, Process};
 
 use super::copy::{linux_abi_copy, linux_abi_copy_end};
+use super::own::{Own, own_range};
 
 /// Offset in the UTCB's page of a register at the fault.
 const fn offset(field: usize) -> usize {
@@ -73,13 +75,47 @@ pub(super) extern "C" fn fault_entry() -> ! {
     )
 }
 
-/// Leaves the thread's faults to the handler gate from now on.
+/// Leaves the first thread's faults to the handler gate from now on. Other threads have none, so theirs end the
+/// program here.
 extern "C" fn give_up() {
+    if Own.thread() != 0 {
+        end_program();
+    }
     if Thread(current_thread()).set_fault_entry(0, 0).is_err() {
         // The fault would come here for ever.
         super::task::exit(FAULT_CODE);
     }
 }
 
+/// Says where the thread's fault was and ends the program.
+fn end_program() -> ! {
+    let word = |offset: usize| Utcb::current().word(utcb::FAULT_FRAME + offset / 8);
+    let address = word(offset_of!(ExceptionFrame, address));
+    let rip = word(offset_of!(ExceptionFrame, rip));
+    let vector = word(offset_of!(ExceptionFrame, vector));
+    let tid = Own.tid();
+    let code = match Reason::from_word(word(offset_of!(ExceptionFrame, reason))) {
+        Some(Reason::PageFault) => {
+            l4re::println!("linux-abi: thread {tid}: page fault at {address:#x}, instruction {rip:#x}");
+            FAULT_CODE
+        }
+        Some(Reason::Quota) => {
+            l4re::println!("linux-abi: thread {tid}: memory limit reached, address {address:#x}");
+            QUOTA_CODE
+        }
+        _ => {
+            l4re::println!("linux-abi: thread {tid}: exception {vector}, instruction {rip:#x}");
+            FAULT_CODE
+        }
+    };
+    // A fault of this layer itself may hold what all threads share.
+    if own_range().contains(&rip) || super::start::with_process(Process::end) {
+        super::task::exit(code);
+    }
+    super::threads::stop()
+}
+
 /// Exit code of a program whose fault nobody could be told: that of a segmentation violation.
 const FAULT_CODE: i32 = 128 + 11;
+/// Exit code of a program that used more memory than it may: that of a killed one.
+const QUOTA_CODE: i32 = 128 + 9;

@@ -5,10 +5,12 @@ mod entry;
 mod fault;
 mod heap;
 mod message;
+mod own;
 mod rom;
 mod start;
 mod supervisor;
 mod task;
 mod thread_area;
+mod threads;
 
 pub(crate) use heap::Heap;

@@ -12,7 +12,7 @@ use linux_abi::{Errno, RomFile};
 
 use super::message::{Short, Whole};
 
-/// Slots that this layer takes from the front of those that are free for the program.
+/// Slots for open files.
 pub(super) const SLOTS: u32 = 256;
 
 /// Where views of files are looked for.

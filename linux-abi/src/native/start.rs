@@ -7,7 +7,6 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::arch::{naked_asm, x86_64::__cpuid};
-use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char};
 use core::ptr;
 
@@ -17,14 +16,18 @@ use l4::object::Thread;
 use l4::region::Access;
 use l4::{CapIndex, PAGE_SIZE, Utcb};
 use l4re::env::{BLOCK_ENTRY_WORDS, BLOCK_HEADER_WORDS};
-use linux_abi::{AuxEntry, AuxValue, InitialStack, Process, Program, STACK_SIZE, System, auxv};
+use l4re::sync::Mutex;
+use linux_abi::{AuxEntry, AuxValue, Caller, FIRST_TID, InitialStack, Process, Program, STACK_SIZE};
 use linux_abi::{Contents, Place};
+use linux_abi::{System, auxv};
 
-use super::entry::{REGISTERS_WORD, personality_entry, prepare, run_program};
+use super::entry::{REGISTERS_WORD, TID_WORD, personality_entry, prepare, run_program};
 use super::fault::fault_entry;
-use super::rom::SLOTS;
-use super::task::Own;
+use super::own::{Own, set_info_page};
+use super::rom;
+use super::task::{OwnTask, SLOTS};
 use super::thread_area::ThreadArea;
+use super::threads;
 
 /// Where the program's stack is looked for.
 const STACK_AREA: u64 = 0x7ffe_0000_0000;
@@ -38,17 +41,17 @@ const START_FAILED: i32 = 127;
 static MAIN_THREAD: ThreadArea = ThreadArea::new();
 
 /// The process, once the program runs.
-struct Shared(UnsafeCell<Option<Process<Own>>>);
+static PROCESS: Mutex<Option<Process<OwnTask>>> = Mutex::new(None);
 
-// SAFETY: A task has one Linux thread, which uses the process only inside a system call, and calls don't nest.
-unsafe impl Sync for Shared {}
-
-static PROCESS: Shared = Shared(UnsafeCell::new(None));
-
-/// Lets `action` use the process. Only the entry calls this, and `action` makes no Linux call.
-pub(super) fn with_process<R>(action: impl FnOnce(&mut Process<Own>) -> R) -> R {
-    // SAFETY: See `Shared`.
-    match unsafe { &mut *PROCESS.0.get() } {
+/// Lets `action` use the process, one thread at a time. It makes no Linux call and does not wait.
+pub(super) fn with_process<R>(action: impl FnOnce(&mut Process<OwnTask>) -> R) -> R {
+    let mut process = loop {
+        match PROCESS.try_lock() {
+            Some(process) => break process,
+            None => Own.pause(),
+        }
+    };
+    match &mut *process {
         Some(process) => action(process),
         None => failed("a Linux call before the program's start"),
     }
@@ -92,8 +95,10 @@ extern "C" fn start(stack: *const u64) -> ! {
     let info_page = block.get(1).copied().unwrap_or(InfoPage::ADDRESS);
     // SAFETY: Whoever starts a task attaches the page there for reading; it never changes.
     let info_page: &'static InfoPage = unsafe { &*ptr::with_exposed_provenance(info_page as usize) };
-    let began = Own::clock(info_page);
-    let mut system = Own::new(CapIndex(first_slot as u32), info_page);
+    set_info_page(info_page);
+    let began = Own.now();
+    threads::set_first_slot(CapIndex(first_slot as u32 + rom::SLOTS));
+    let mut system = OwnTask::new(CapIndex(first_slot as u32));
     let stack_start = attach_stack(&mut system);
     let stack_pointer = fill_stack(&mut system, &given, &block, stack_start + STACK_SIZE);
     let program = Program {
@@ -102,9 +107,8 @@ extern "C" fn start(stack: *const u64) -> ! {
         stack_start,
         serves_request: has_capability(&block, SUPERVISOR_NAME.as_bytes()),
     };
-    system.exchange.note_start(began, Own::clock(info_page));
-    // SAFETY: The program does not run yet, so nothing else uses the process.
-    unsafe { *PROCESS.0.get() = Some(Process::new(system, program)) };
+    system.exchange.note_start(began, Own.now());
+    *PROCESS.lock() = Some(Process::new(system, program));
     enter_personality();
     // SAFETY: The loader promises the program's first instruction at AT_ENTRY; the stack was just laid out.
     unsafe { run_program(entry, stack_pointer) }
@@ -126,6 +130,7 @@ fn has_capability(block: &[u64], name: &[u8]) -> bool {
 fn enter_personality() {
     prepare();
     Utcb::current().set_word(REGISTERS_WORD, MAIN_THREAD.registers());
+    Utcb::current().set_word(TID_WORD, FIRST_TID);
     let thread = Thread(CapIndex::THREAD);
     let fault = fault_entry as *const () as u64;
     let personality = personality_entry as *const () as u64;
@@ -140,7 +145,7 @@ fn enter_personality() {
 }
 
 /// Attaches the program's stack and returns its first address.
-fn attach_stack(system: &mut Own) -> u64 {
+fn attach_stack(system: &mut OwnTask) -> u64 {
     let place = Place::From(STACK_AREA);
     let size = STACK_SIZE + GUARD;
     let attached = system
@@ -159,7 +164,7 @@ fn attach_stack(system: &mut Own) -> u64 {
 }
 
 /// Writes what the program is told to the end of its stack. Returns its stack pointer.
-fn fill_stack(system: &mut Own, given: &Given, block: &[u64], top: u64) -> u64 {
+fn fill_stack(system: &mut OwnTask, given: &Given, block: &[u64], top: u64) -> u64 {
     let Ok(random) = system.random() else {
         failed("no randomness for the program (AT_RANDOM)");
     };

@@ -3,24 +3,21 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::arch::x86_64::_rdtsc;
 
-use l4::info_page::InfoPage;
-use l4::object::{Task, Thread, Vcon};
+use l4::object::{Task, Vcon};
 use l4::region::{Access, Backing, Region};
-use l4::{CapIndex, Error, PAGE_SIZE, syscall};
-use l4re::start::current_thread;
-use linux_abi::{Contents, Errno, Mapping, Place, RomFile, System};
+use l4::{CapIndex, Error, PAGE_SIZE};
+use linux_abi::{Caller, Contents, Errno, Mapping, NewThread, Place, RomFile, System};
 
 use super::copy::copy;
 use super::message::{Short, Whole};
-use super::rom::Rom;
+use super::own::{Own, check_target, info_page};
+use super::rom::{self, Rom};
 use super::supervisor::Exchange;
+use super::threads::{self, Threads};
 
-unsafe extern "C" {
-    safe static __ehdr_start: u8;
-    safe static linux_abi_end: u8;
-}
+/// Slots that this layer takes from the front of those that are free for the program.
+pub(super) const SLOTS: u32 = rom::SLOTS + threads::SLOTS;
 
 const TASK: Task = Task(CapIndex::TASK);
 
@@ -33,65 +30,76 @@ pub(super) fn exit(code: i32) -> ! {
 }
 
 /// The task that this image is in.
-pub(super) struct Own {
+pub(super) struct OwnTask {
     rom: Rom,
     /// The request, in a worker.
     pub(super) exchange: Exchange,
-    info_page: &'static InfoPage,
+    threads: Threads,
 }
 
-impl Own {
-    /// `first_slot` is the first of [`super::rom::SLOTS`] free ones.
-    pub(super) const fn new(first_slot: CapIndex, info_page: &'static InfoPage) -> Own {
-        Own {
+impl OwnTask {
+    /// `first_slot` is the first of [`SLOTS`] free ones.
+    pub(super) const fn new(first_slot: CapIndex) -> OwnTask {
+        OwnTask {
             rom: Rom::new(first_slot),
             exchange: Exchange::new(),
-            info_page,
+            threads: Threads::new(),
         }
-    }
-
-    /// The kernel clock in nanoseconds.
-    pub(super) fn clock(info_page: &InfoPage) -> u64 {
-        // SAFETY: Reading the time-stamp counter has no effect.
-        info_page.nanoseconds(unsafe { _rdtsc() })
     }
 
     /// Ends the program with the first `length` bytes of its response.
     pub(super) fn respond(&mut self, length: u64) -> ! {
-        let info_page = self.info_page;
-        self.exchange.respond(length, || Own::clock(info_page));
+        self.exchange.respond(length, || Own.now());
         exit(LOST)
     }
 
     /// Ends the program because its response would have `length` bytes, more than it may.
     pub(super) fn refuse(&mut self, length: u64) -> ! {
-        let info_page = self.info_page;
-        self.exchange.refuse(length, || Own::clock(info_page));
+        self.exchange.refuse(length, || Own.now());
         exit(LOST)
     }
-
-    fn thread() -> Thread {
-        Thread(current_thread())
-    }
 }
 
-/// The memory of this image.
-fn own_range() -> core::ops::Range<u64> {
-    (&raw const __ehdr_start) as u64..(&raw const linux_abi_end) as u64
+macro_rules! as_caller {
+    ($($name:ident($($argument:ident: $kind:ty),*) $(-> $result:ty)?;)*) => {
+        impl Caller for OwnTask {
+            fn thread(&self) -> u32 {
+                Own.thread()
+            }
+
+            fn tid(&self) -> u32 {
+                Own.tid()
+            }
+
+            $(
+                fn $name(&mut self, $($argument: $kind),*) $(-> $result)? {
+                    Own.$name($($argument),*)
+                }
+            )*
+        }
+    };
 }
 
-/// Tells whether the program may have this layer write there.
-fn check_target(target: u64, size: u64) -> Result<(), Errno> {
-    let own = own_range();
-    let end = target.checked_add(size).ok_or(Errno::FAULT)?;
-    if target < own.end && end > own.start {
-        Err(Errno::FAULT)
-    } else {
-        Ok(())
-    }
+as_caller! {
+    read(address: u64, bytes: &mut [u8]) -> Result<(), Errno>;
+    write(address: u64, bytes: &[u8]) -> Result<(), Errno>;
+    load(address: u64) -> Result<u32, Errno>;
+    compare_exchange(address: u64, expected: u32, new: u32) -> Result<u32, Errno>;
+    now() -> u64;
+    epoch() -> u64;
+    cpu_time() -> Result<u64, Error>;
+    random() -> Result<[u64; 4], Error>;
+    set_fs_base(base: u64) -> Result<(), Error>;
+    cpus() -> u64;
+    cpu() -> u32;
+    sleep_until(deadline: u64);
+    yield_now();
+    pause();
+    park(deadline: u64);
+    unpark(thread: u32);
 }
 
-impl System for Own {
+impl System for OwnTask {
     fn attach(&mut self, place: Place, size: u64, access: Access, contents: Contents) -> Result<u64, Error> {
         let (start, search) = match place {
             Place::At(start) => (start, false),
@@ -144,17 +152,6 @@ impl System for Own {
         check_target(start, size).is_err()
     }
 
-    fn read(&mut self, address: u64, bytes: &mut [u8]) -> Result<(), Errno> {
-        // SAFETY: The target is a slice of this layer's.
-        unsafe { copy(bytes.as_mut_ptr() as u64, address, bytes.len() as u64) }
-    }
-
-    fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), Errno> {
-        check_target(address, bytes.len() as u64)?;
-        // SAFETY: The source is a slice, the target not this image.
-        unsafe { copy(address, bytes.as_ptr() as u64, bytes.len() as u64) }
-    }
-
     fn copy(&mut self, to: u64, from: u64, size: u64) -> Result<(), Errno> {
         check_target(to, size)?;
         // SAFETY: Both ranges are the program's, and the target is not this image.
@@ -197,41 +194,15 @@ impl System for Own {
         let _ = Vcon(CapIndex::LOG).write(text);
     }
 
-    fn now(&mut self) -> u64 {
-        Own::clock(self.info_page)
+    fn start_thread(&mut self, thread: NewThread) -> Result<u32, Errno> {
+        self.threads.start(thread)
     }
 
-    fn epoch(&mut self) -> u64 {
-        self.info_page.wall_clock_ns
-    }
-
-    fn cpu_time(&mut self) -> Result<u64, Error> {
-        let _message = Short::new();
-        Own::thread().cpu_time()
-    }
-
-    fn sleep_until(&mut self, deadline: u64) {
-        let _message = Short::new();
-        syscall::sleep_until(deadline);
-    }
-
-    fn yield_now(&mut self) {
-        let _message = Short::new();
-        // A thread can always yield.
-        let _ = Own::thread().yield_now();
-    }
-
-    fn random(&mut self) -> Result<[u64; 4], Error> {
-        let _message = Short::new();
-        Own::thread().random()
-    }
-
-    fn set_fs_base(&mut self, base: u64) -> Result<(), Error> {
-        let _message = Short::new();
-        Own::thread().set_bases(base, u64::MAX)
+    fn leave(&mut self) {
+        self.threads.leave();
     }
 
     fn memory(&mut self) -> u64 {
-        self.info_page.memory
+        info_page().memory
     }
 }

@@ -8,6 +8,7 @@ mod memory;
 mod native;
 mod registers;
 mod runtime;
+mod threads;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,10 @@ fn main() -> ExitCode {
         ["abort"] => std::process::abort(),
         ["null"] => memory::write_to_null(),
         ["hog"] => memory::use_without_end(),
+        ["threads"] => run(threads::CHECKS),
+        ["alone"] => threads::alone(),
+        ["null-beside"] => threads::write_to_null_beside(),
+        ["exit-beside", code] => threads::exit_beside(code.parse().expect("a number")),
         ["overflow"] => {
             println!("deepest: {}", runtime::descend(u64::MAX));
             ExitCode::SUCCESS
@@ -49,7 +54,11 @@ fn check_all(words: &[&str]) -> ExitCode {
         native::CHECKS,
     ]
     .concat();
-    for (name, check) in &checks {
+    run(&checks)
+}
+
+fn run(checks: &[Check]) -> ExitCode {
+    for (name, check) in checks {
         check();
         println!("ok {name}");
     }
