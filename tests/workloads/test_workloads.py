@@ -51,6 +51,13 @@ class Inputs(unittest.TestCase):
             noop-carray-100k noop-carray-1m noop-carray-10m pyaes read regex_match regex_search unzip zlib_decompress"""
         self.assertLessEqual(set(wanted.split()), set(expected.names()))
 
+    def test_functions_that_are_no_workloads_are_left_alone(self):
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "other").mkdir()
+            Path(folder, "other", "other.py").write_text("raise RuntimeError")
+            with mock.patch.object(expected, "FUNCTIONS", Path(folder)):
+                self.assertEqual(expected.names(), [])
+
     def test_seeds_make_inputs_that_differ(self):
         for name in expected.names():
             if name != "noop-carray-0":
