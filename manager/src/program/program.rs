@@ -6,10 +6,11 @@ use alloc::vec;
 use alloc::vec::Vec;
 use interfaces::faas::{CODE_NAME, Definition, FaasError, ImageFault, SUPERVISOR_NAME};
 use interfaces::manifest::Runtime;
-use l4::object::Dataspace;
+use l4::object::{Dataspace, MapEntry, Scheduler, Thread};
 use l4::{CapIndex, Rights};
-use l4re::OwnedCap;
-use loader::{Arguments, DEFAULT_STACK_SIZE, ElfError, Launched, LoadError, NamedCap, Plan};
+use l4re::start::current_thread;
+use l4re::{OwnedCap, Slot};
+use loader::{Arguments, DEFAULT_STACK_SIZE, ElfError, Launched, LoadError, NamedCap, Plan, Step};
 
 /// A program of an action: the plan of its tasks, and what they show.
 pub(crate) struct Program {
@@ -30,6 +31,8 @@ struct Told {
     variables: Vec<String>,
     /// Whether it gets the code as a capability.
     has_code: bool,
+    /// The CPU that its threads run on: that of its client.
+    cpu: u32,
 }
 
 impl Program {
@@ -97,8 +100,16 @@ impl Program {
             variables: &variables,
             caps: if told.has_code { &caps } else { &caps[..1] },
         };
+        let scheduler = told.scheduler(launch)?;
+        let mut capabilities = launch.capabilities.to_vec();
+        capabilities.push(MapEntry::copy(
+            scheduler.index(),
+            CapIndex::SCHEDULER,
+            Rights::CLIENT,
+        ));
         let launch = loader::Launch {
             arguments: Some(&arguments),
+            capabilities: &capabilities,
             ..*launch
         };
         self.plan.launch(&launch, slots)
@@ -121,11 +132,25 @@ impl Told {
             .filter(|entry| !entry.is_empty())
             .map(text)
             .collect();
+        // A thread can always ask for its own state.
+        let cpu = Thread(current_thread()).stats().map_or(0, |stats| stats.cpu);
         Told {
             words,
             variables,
             has_code,
+            cpu,
         }
+    }
+
+    /// What lets the program start threads: on its client's CPU, with no more than its own priority, paid for by its own
+    /// account.
+    fn scheduler(&self, launch: &loader::Launch<'_>) -> Result<OwnedCap, LoadError> {
+        let priority = launch.placement.priority;
+        let derive = |slot| Scheduler(launch.scheduler).derive(launch.account, 1 << self.cpu, priority, slot);
+        Slot::fill(derive).map_err(|error| LoadError::Kernel {
+            step: Step::Start,
+            error,
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! An ordinary program as a function: what it does, its standard input says.
 //!
 //! `exit CODE`, `env NAME`, `name`, `length N` (so many bytes), `note TEXT` (to standard error), `count` (bytes of
-//! input) and the ways to fail: `panic`, `abort`, `null`, `hog`, `overflow`, `spin`, `sleep`. All else comes back as it is.
+//! input), `threads N` (adds numbers up in so many threads) and the ways to fail: `panic`, `abort`, `null`, `hog`, `overflow`, `spin`, `sleep`. All else comes back as it is.
 #![expect(unsafe_code, reason = "one of the ways to fail is a write to address 16")]
 
 use std::collections::HashMap;
@@ -27,6 +27,7 @@ fn main() -> ExitCode {
             String::from("noted")
         }
         "count" => counted(&input),
+        "threads" => summed_by_threads(rest.parse().unwrap_or(1)),
         "panic" => panic!("as asked for"),
         "abort" => std::process::abort(),
         "null" => {
@@ -65,6 +66,19 @@ fn counted(input: &[u8]) -> String {
         *counts.entry(*byte).or_default() += 1;
     }
     format!("{} bytes, {} different", input.len(), counts.len())
+}
+
+/// Each thread sends the sum of its own part of the first 10,000 numbers.
+fn summed_by_threads(count: u64) -> String {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        for number in 0..count {
+            let sender = sender.clone();
+            scope.spawn(move || sender.send((number..10_000).step_by(count as usize).sum::<u64>()));
+        }
+    });
+    drop(sender);
+    format!("{} from {count} threads", receiver.iter().sum::<u64>())
 }
 
 fn hog() -> String {
