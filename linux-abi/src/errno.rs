@@ -49,6 +49,8 @@ impl Errno {
     pub const SPIPE: Errno = Errno(29);
     /// Read-only file system.
     pub const ROFS: Errno = Errno(30);
+    /// Broken pipe.
+    pub const PIPE: Errno = Errno(32);
     /// Numerical result out of range.
     pub const RANGE: Errno = Errno(34);
     /// File name too long.

@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use interfaces::faas::PAYLOAD_MAX;
 
@@ -60,6 +61,8 @@ pub struct Process<S> {
     /// What the calling thread leaves, if its call ends it.
     pub(crate) departure: Option<Departure>,
     ended: bool,
+    /// Threads that wait for files to change.
+    pub(crate) file_waiters: Vec<u32>,
     /// The log has been told that there is no `fork`.
     pub(crate) told_of_fork: bool,
     reported: [u64; 8],
@@ -81,6 +84,7 @@ impl<S: System> Process<S> {
             exit: None,
             departure: None,
             ended: false,
+            file_waiters: Vec::new(),
             told_of_fork: false,
             reported: [0; 8],
             system,

@@ -180,7 +180,7 @@ pub(crate) fn tgkill<S: System>(process: &mut Process<S>, arguments: &Arguments)
 }
 
 /// Makes a signal pending for one thread, or for the calling one. Another thread looks at it when it makes a call.
-fn raise<S: System>(process: &mut Process<S>, tid: Option<u64>, signal: u64) -> Answer {
+pub(crate) fn raise<S: System>(process: &mut Process<S>, tid: Option<u64>, signal: u64) -> Answer {
     let thread = match tid {
         Some(tid) => process.threads.by_tid(tid).ok_or(Errno::SRCH)?,
         None => process.threads.current(),

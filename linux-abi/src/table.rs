@@ -100,7 +100,7 @@ calls! {
         19 "readv" => crate::files::readv;
         20 "writev" => crate::files::writev;
         21 "access" => crate::files::access;
-        22 "pipe" => absent;
+        22 "pipe" => crate::files::pipe;
         25 "mremap" => crate::memory::mremap;
         28 "madvise" => crate::memory::madvise;
         32 "dup" => crate::files::dup;
@@ -122,9 +122,12 @@ calls! {
         131 "sigaltstack" => crate::signal::sigaltstack;
         157 "prctl" => crate::thread::prctl;
         200 "tkill" => crate::signal::tkill;
+        213 "epoll_create" => crate::files::epoll_create;
         217 "getdents64" => crate::files::getdents64;
         218 "set_tid_address" => crate::thread::set_tid_address;
         231 "exit_group" => crate::exit::exit_group;
+        232 "epoll_wait" => crate::files::epoll_wait;
+        233 "epoll_ctl" => crate::files::epoll_ctl;
         234 "tgkill" => crate::signal::tgkill;
         257 "openat" => crate::files::openat;
         262 "newfstatat" => crate::files::newfstatat;
@@ -132,14 +135,18 @@ calls! {
         269 "faccessat" => crate::files::faccessat;
         271 "ppoll" => crate::files::ppoll;
         273 "set_robust_list" => crate::thread::set_robust_list;
-        290 "eventfd2" => absent;
+        281 "epoll_pwait" => crate::files::epoll_wait;
+        284 "eventfd" => crate::files::eventfd;
+        290 "eventfd2" => crate::files::eventfd2;
+        291 "epoll_create1" => crate::files::epoll_create1;
         292 "dup3" => crate::files::dup3;
-        293 "pipe2" => absent;
+        293 "pipe2" => crate::files::pipe2;
         302 "prlimit64" => crate::identity::prlimit64;
         332 "statx" => crate::files::statx;
         334 "rseq" => absent;
         435 "clone3" => crate::clone::clone3;
         439 "faccessat2" => crate::files::faccessat;
+        441 "epoll_pwait2" => crate::files::epoll_pwait2;
     }
 }
 

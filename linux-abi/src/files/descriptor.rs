@@ -3,6 +3,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::channel::{self, Counter, Pipe};
+use super::epoll::Interest;
 use crate::process::Answer;
 use crate::table::Arguments;
 use crate::{Errno, Process, RomFile, System, user};
@@ -36,6 +38,14 @@ pub(crate) enum Kind {
     Random,
     /// A file that was made when it was opened, and its path.
     Text(Vec<u8>, String),
+    /// The reading end of a pipe.
+    PipeReader(usize),
+    /// The writing end of a pipe.
+    PipeWriter(usize),
+    /// An event counter.
+    Event(Counter),
+    /// Files that can be waited for.
+    Epoll(Vec<Interest>),
 }
 
 /// An open file, which several descriptors can share.
@@ -59,6 +69,8 @@ struct Descriptor {
 pub(crate) struct Files {
     descriptors: Vec<Option<Descriptor>>,
     open: Vec<Option<OpenFile>>,
+    /// The pipes, which the open files of their ends number.
+    pub(super) pipes: Vec<Option<Pipe>>,
     /// The working directory, absolute.
     pub(super) directory: String,
 }
@@ -69,6 +81,7 @@ impl Files {
         let mut files = Files {
             descriptors: Vec::new(),
             open: Vec::new(),
+            pipes: Vec::new(),
             directory: String::from("/"),
         };
         let (input, output) = if serves {
@@ -139,6 +152,16 @@ impl Files {
         self.open[open].as_mut().ok_or(Errno::BADF)
     }
 
+    /// The number of a descriptor's open file.
+    pub(super) fn open_index(&mut self, fd: i32) -> Result<usize, Errno> {
+        Ok(self.descriptor(fd)?.open)
+    }
+
+    /// The open file with a number.
+    pub(super) fn by_index(&self, open: usize) -> Option<&OpenFile> {
+        self.open.get(open)?.as_ref()
+    }
+
     /// All that is open.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut OpenFile> {
         self.open.iter_mut().flatten()
@@ -190,11 +213,22 @@ pub(crate) fn close<S: System>(process: &mut Process<S>, arguments: &Arguments) 
     close_descriptor(process, user::int(arguments[0]))
 }
 
-fn close_descriptor<S: System>(process: &mut Process<S>, fd: i32) -> Answer {
-    match process.files.remove(fd)? {
-        Some(Kind::Rom(file, _)) => process.system.close(file),
-        Some(Kind::Output(line)) => super::output::write_rest(&mut process.system, &line),
+pub(super) fn close_descriptor<S: System>(process: &mut Process<S>, fd: i32) -> Answer {
+    let open = process.files.open_index(fd)?;
+    let Some(closed) = process.files.remove(fd)? else {
+        return Ok(0);
+    };
+    match closed {
+        Kind::Rom(file, _) => process.system.close(file),
+        Kind::Output(line) => super::output::write_rest(&mut process.system, &line),
+        Kind::PipeReader(pipe) => channel::close_end(process, pipe, true),
+        Kind::PipeWriter(pipe) => channel::close_end(process, pipe, false),
         _ => {}
+    }
+    for file in process.files.iter_mut() {
+        if let Kind::Epoll(interests) = &mut file.kind {
+            interests.retain(|interest| !interest.is_in(open));
+        }
     }
     Ok(0)
 }

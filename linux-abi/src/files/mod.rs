@@ -4,8 +4,10 @@
 //! standard input, which is empty, and standard output and error, which are written to the log line by line. In a
 //! program that serves a request, input is the request and output the response.
 
+mod channel;
 mod descriptor;
 mod directory;
+mod epoll;
 mod exchange;
 mod open;
 mod output;
@@ -14,9 +16,11 @@ mod poll;
 mod status;
 mod transfer;
 
+pub(crate) use channel::{eventfd, eventfd2, pipe, pipe2};
 pub(crate) use descriptor::{DESCRIPTOR_LIMIT, Files};
 pub(crate) use descriptor::{close, dup, dup2, dup3, fcntl, ioctl};
 pub(crate) use directory::{chdir, getcwd, getdents64, readlink, readlinkat};
+pub(crate) use epoll::{epoll_create, epoll_create1, epoll_ctl, epoll_pwait2, epoll_wait};
 pub(crate) use exchange::{Exchange, take_over};
 pub(crate) use open::{access, faccessat, open, openat};
 pub(crate) use poll::{poll, ppoll};

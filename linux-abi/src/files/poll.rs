@@ -1,4 +1,4 @@
-//! Waiting for files: here each is ready, or never will be.
+//! Waiting for files with `poll`. All but pipes and event counters are ready, or never will be.
 
 use l4::NEVER;
 
@@ -9,10 +9,11 @@ use crate::{Errno, Process, System, time, user};
 
 const IN: u16 = 1;
 const OUT: u16 = 4;
-const HANG_UP: u16 = 0x10;
+const ERROR: u16 = 8;
+pub(super) const HANG_UP: u16 = 0x10;
 const INVALID: u16 = 0x20;
 
-const NANOSECONDS_PER_MILLISECOND: u64 = 1_000_000;
+pub(super) const NANOSECONDS_PER_MILLISECOND: u64 = 1_000_000;
 
 /// `poll(descriptors, count, milliseconds)`.
 pub(crate) fn poll<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
@@ -48,24 +49,46 @@ fn poll_until<S: System>(process: &mut Process<S>, list: u64, count: u64, deadli
         let events = if fd < 0 {
             0
         } else {
-            events(process, fd) & (asked | HANG_UP | INVALID)
+            events(process, fd) & (asked | ERROR | HANG_UP | INVALID)
         };
         entry[6..8].copy_from_slice(&events.to_le_bytes());
         ready += u64::from(events != 0);
     }
     process.system.write(list, &entries)?;
     if ready == 0 {
-        process.wait_until(deadline);
+        process.wait_for_files(deadline);
     }
     Ok(ready)
 }
 
 fn events<S: System>(process: &mut Process<S>, fd: i32) -> u16 {
-    match process.files.get(fd).map(|file| &file.kind) {
-        Ok(Kind::Input | Kind::Request) => IN | HANG_UP,
-        Ok(Kind::Output(_) | Kind::Response) => OUT,
-        Ok(_) => IN | OUT,
+    match process.files.open_index(fd) {
+        Ok(open) => state_of(process, open).0,
         Err(_) => INVALID,
+    }
+}
+
+/// The events of an open file, and a number that changes with them.
+pub(super) fn state_of<S: System>(process: &Process<S>, open: usize) -> (u16, u64) {
+    let pipe = |index: usize| process.files.pipes.get(index).and_then(Option::as_ref);
+    let either = |condition, event| if condition { event } else { 0 };
+    match process.files.by_index(open).map(|file| &file.kind) {
+        Some(Kind::Input | Kind::Request) => (IN | HANG_UP, 0),
+        Some(Kind::Output(_) | Kind::Response) => (OUT, 0),
+        Some(Kind::PipeReader(index)) => pipe(*index).map_or((HANG_UP, 0), |pipe| {
+            let (is_filled, is_ended, changes) = pipe.reading_state();
+            (either(is_filled, IN) | either(is_ended, HANG_UP), changes)
+        }),
+        Some(Kind::PipeWriter(index)) => pipe(*index).map_or((ERROR, 0), |pipe| {
+            let (has_room, is_ended, changes) = pipe.writing_state();
+            (either(has_room, OUT) | either(is_ended, ERROR), changes)
+        }),
+        Some(Kind::Event(counter)) => {
+            let (is_filled, has_room, changes) = counter.state();
+            (either(is_filled, IN) | either(has_room, OUT), changes)
+        }
+        Some(Kind::Epoll(_)) | None => (0, 0),
+        Some(_) => (IN | OUT, 0),
     }
 }
 

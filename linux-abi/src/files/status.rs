@@ -13,6 +13,9 @@ const DIRECTORY: u32 = 0o040_555;
 const FILE: u32 = 0o100_555;
 const GENERATED_FILE: u32 = 0o100_444;
 
+/// No type, as on Linux.
+const ANONYMOUS: u32 = 0o600;
+
 const BLOCK: u64 = 4096;
 
 /// What the calls tell about a file.
@@ -40,6 +43,8 @@ fn of_descriptor<S: System>(process: &mut Process<S>, fd: i32) -> Result<Status,
         Kind::Directory(path) => (DIRECTORY, 0, inode(path)),
         Kind::Null | Kind::Zero | Kind::Random => (CHARACTER_DEVICE, 0, inode("device")),
         Kind::Text(text, path) => (GENERATED_FILE, text.len() as u64, inode(path)),
+        Kind::PipeReader(pipe) | Kind::PipeWriter(pipe) => (PIPE, 0, *pipe as u64 + 1),
+        Kind::Event(_) | Kind::Epoll(_) => (ANONYMOUS, 0, inode("anonymous")),
     };
     Ok(Status { mode, size, inode })
 }

@@ -2,6 +2,7 @@
 
 use alloc::vec;
 
+use super::channel;
 use super::descriptor::Kind;
 use super::{exchange, output};
 use crate::process::Answer;
@@ -31,7 +32,14 @@ pub(crate) fn pread64<S: System>(process: &mut Process<S>, arguments: &Arguments
     let fd = user::int(fd);
     if matches!(
         process.files.get(fd)?.kind,
-        Kind::Input | Kind::Output(_) | Kind::Request | Kind::Response
+        Kind::Input
+            | Kind::Output(_)
+            | Kind::Request
+            | Kind::Response
+            | Kind::PipeReader(_)
+            | Kind::PipeWriter(_)
+            | Kind::Event(_)
+            | Kind::Epoll(_)
     ) {
         return Err(Errno::SPIPE);
     }
@@ -45,7 +53,13 @@ fn read_at<S: System>(process: &mut Process<S>, fd: i32, offset: u64, address: u
     let Process { files, system, .. } = process;
     match &files.get(fd)?.kind {
         Kind::Input | Kind::Null => Ok(0),
-        Kind::Output(_) | Kind::Response => Err(Errno::BADF),
+        Kind::Output(_) | Kind::Response | Kind::PipeWriter(_) => Err(Errno::BADF),
+        Kind::Epoll(_) => Err(Errno::INVAL),
+        Kind::PipeReader(pipe) => {
+            let pipe = *pipe;
+            channel::read_pipe(process, fd, pipe, address, size)
+        }
+        Kind::Event(_) => channel::read_counter(process, fd, address, size),
         Kind::Request => exchange::read(process, offset, address, size),
         Kind::Directory(_) => Err(Errno::ISDIR),
         Kind::Rom(file, _) => {
@@ -86,6 +100,12 @@ fn write_bytes<S: System>(process: &mut Process<S>, fd: i32, address: u64, size:
     let Process { files, system, .. } = process;
     match &mut files.get(fd)?.kind {
         Kind::Null | Kind::Zero | Kind::Random => Ok(size),
+        Kind::Epoll(_) => Err(Errno::INVAL),
+        Kind::PipeWriter(pipe) => {
+            let pipe = *pipe;
+            channel::write_pipe(process, fd, pipe, address, size)
+        }
+        Kind::Event(_) => channel::write_counter(process, fd, address, size),
         Kind::Response => exchange::write(process, address, size),
         Kind::Output(line) => {
             let mut piece = vec![0; size.min(PIECE) as usize];
@@ -96,7 +116,12 @@ fn write_bytes<S: System>(process: &mut Process<S>, fd: i32, address: u64, size:
             }
             Ok(size)
         }
-        Kind::Input | Kind::Request | Kind::Rom(..) | Kind::Text(..) | Kind::Directory(_) => Err(Errno::BADF),
+        Kind::Input
+        | Kind::Request
+        | Kind::Rom(..)
+        | Kind::Text(..)
+        | Kind::Directory(_)
+        | Kind::PipeReader(_) => Err(Errno::BADF),
     }
 }
 
@@ -137,6 +162,10 @@ fn each_element<S: System>(
             Err(error) => return Err(error),
         }
     }
+    if total > 0 {
+        // Nor is the rest waited for.
+        process.threads.current().wait = None;
+    }
     Ok(total)
 }
 
@@ -160,6 +189,9 @@ pub(crate) fn lseek<S: System>(process: &mut Process<S>, arguments: &Arguments) 
     let file = process.files.get(user::int(fd))?;
     let end = match &file.kind {
         Kind::Input | Kind::Output(_) | Kind::Request | Kind::Response => return Err(Errno::SPIPE),
+        Kind::PipeReader(_) | Kind::PipeWriter(_) | Kind::Event(_) | Kind::Epoll(_) => {
+            return Err(Errno::SPIPE);
+        }
         Kind::Null | Kind::Zero | Kind::Random => return Ok(0),
         Kind::Rom(rom, _) => rom.size,
         Kind::Text(text, _) => text.len() as u64,

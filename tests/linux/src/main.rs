@@ -1,7 +1,8 @@
 //! An ordinary Rust program that checks what `linux-abi` does for it, run by `tests/scripts/linux.cfg`.
 //!
 //! `check` runs the checks and prints a line for each. The other words make the program end in some way that the
-//! script looks at: `exit CODE`, `panic`, `abort`, `null`, `hog`, `overflow`, `caps NAME …`.
+//! script looks at: `exit CODE`, `panic`, `abort`, `null`, `hog`, `overflow`, `caps NAME …`; with threads `threads` (further
+//! checks), `alone`, `exit-beside CODE`, `null-beside`.
 
 mod files;
 mod memory;
@@ -9,6 +10,7 @@ mod native;
 mod registers;
 mod runtime;
 mod threads;
+mod waiting;
 
 use std::process::ExitCode;
 
@@ -26,7 +28,7 @@ fn main() -> ExitCode {
         ["abort"] => std::process::abort(),
         ["null"] => memory::write_to_null(),
         ["hog"] => memory::use_without_end(),
-        ["threads"] => run(threads::CHECKS),
+        ["threads"] => run(&[threads::CHECKS, waiting::CHECKS].concat()),
         ["alone"] => threads::alone(),
         ["null-beside"] => threads::write_to_null_beside(),
         ["exit-beside", code] => threads::exit_beside(code.parse().expect("a number")),
