@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::c_source::{self, CError};
 use crate::resolve::Unit;
 use crate::workspace::{Class, Workspace, cargo};
 
@@ -151,6 +152,14 @@ impl Compiler<'_> {
             }
         }
         Ok(binaries)
+    }
+
+    /// Compiles a file in C or C++ to a program.
+    ///
+    /// # Errors
+    /// As [`c_source::compile`].
+    pub fn compile(&self, file: &Path) -> Result<Vec<u8>, CError> {
+        c_source::compile(file, &self.workspace.target, self.log)
     }
 
     fn call_cargo(

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use l4::archive::{self, ArchiveError};
 use thiserror::Error;
 
+use crate::c_source::CError;
 use crate::compile::{CompileError, Compiler};
 use crate::elf::{self, ElfError};
 use crate::resolve::{Contents, Item, Source, Unit};
@@ -22,6 +23,9 @@ pub enum ImageError {
     /// A package does not build.
     #[error(transparent)]
     Compile(#[from] CompileError),
+    /// A file in C does not compile.
+    #[error(transparent)]
+    C(#[from] CError),
     /// A file cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {
@@ -61,6 +65,12 @@ pub struct Image {
     pub kernel: PathBuf,
 }
 
+/// What was built for an image.
+struct Binaries {
+    units: BTreeMap<Unit, Vec<u8>>,
+    compiled: BTreeMap<PathBuf, Vec<u8>>,
+}
+
 /// A module's bytes as they go into the archive.
 struct Packed<'a> {
     item: &'a Item,
@@ -80,7 +90,16 @@ pub fn make(contents: &Contents, compiler: &Compiler<'_>, folder: &Path) -> Resu
             _ => None,
         })
         .collect();
-    let binaries = compiler.build(&units)?;
+    let binaries = Binaries {
+        units: compiler.build(&units)?,
+        compiled: items()
+            .filter_map(|item| match &item.source {
+                Source::Compiled(file) => Some(file),
+                _ => None,
+            })
+            .map(|file| Ok((file.clone(), compiler.compile(file)?)))
+            .collect::<Result<_, CError>>()?,
+    };
     let symbols = folder.join("symbols");
     let kernel = load(&contents.kernel, &binaries)?;
     let kernel_file = folder.join("kernel");
@@ -110,9 +129,10 @@ pub fn make(contents: &Contents, compiler: &Compiler<'_>, folder: &Path) -> Resu
     })
 }
 
-fn load(item: &Item, binaries: &BTreeMap<Unit, Vec<u8>>) -> Result<Vec<u8>, ImageError> {
+fn load(item: &Item, binaries: &Binaries) -> Result<Vec<u8>, ImageError> {
     match &item.source {
-        Source::Built(unit) => Ok(binaries.get(unit).cloned().unwrap_or_default()),
+        Source::Compiled(file) => Ok(binaries.compiled.get(file).cloned().unwrap_or_default()),
+        Source::Built(unit) => Ok(binaries.units.get(unit).cloned().unwrap_or_default()),
         Source::Bytes(bytes) => Ok(bytes.clone()),
         Source::File(path) => std::fs::read(path).map_err(|source| ImageError::Io {
             path: path.clone(),
@@ -121,11 +141,7 @@ fn load(item: &Item, binaries: &BTreeMap<Unit, Vec<u8>>) -> Result<Vec<u8>, Imag
     }
 }
 
-fn pack<'a>(
-    item: &'a Item,
-    binaries: &BTreeMap<Unit, Vec<u8>>,
-    symbols: &Path,
-) -> Result<Packed<'a>, ImageError> {
+fn pack<'a>(item: &'a Item, binaries: &Binaries, symbols: &Path) -> Result<Packed<'a>, ImageError> {
     let mut bytes = load(item, binaries)?;
     let is_program = item.is_executable && elf::is_elf(&bytes);
     if is_program {

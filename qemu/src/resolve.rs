@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use interfaces::manifest::{self, ManifestError, Runtime};
 use thiserror::Error;
 
+use crate::c_source;
 use crate::function::{self, Function, FunctionError};
 use crate::list::{Entry, Location, Module, ModuleKind, Program};
 use crate::workspace::{Class, Workspace, WorkspaceError};
@@ -99,6 +100,8 @@ pub enum Source {
     Built(Unit),
     /// A file.
     File(PathBuf),
+    /// The program that a file in C or C++ becomes.
+    Compiled(PathBuf),
     /// These bytes.
     Bytes(Vec<u8>),
 }
@@ -343,8 +346,13 @@ impl Resolver<'_> {
             .as_ref()
             .ok_or_else(|| ResolveError::NoCode(function.folder.clone()))?;
         let path = function.folder.join(code);
+        let is_source = function.manifest.runtime == Runtime::Linux && c_source::compiler_of(&path).is_some();
         if path.is_file() {
-            Ok(Source::File(path))
+            Ok(if is_source {
+                Source::Compiled(path)
+            } else {
+                Source::File(path)
+            })
         } else {
             Err(ResolveError::CodeMissing {
                 folder: function.folder.clone(),
