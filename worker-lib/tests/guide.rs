@@ -119,6 +119,24 @@ fn the_function_that_is_run_is_the_guides() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// The system test `linux-functions` runs what the guides for `std` and for C show.
+#[test]
+fn the_linux_functions_that_are_run_are_the_guides() -> Result<(), Box<dyn Error>> {
+    let guide = read_guide("writing-functions.md")?;
+    let lines: Vec<&str> = guide.lines().map(str::trim_start).collect();
+    for file in [
+        "tests/linux-functions/shout-std/src/main.rs",
+        "tests/linux-functions/shout-std/function.toml",
+        "functions/c/word-count/word-count.c",
+        "functions/c/word-count/function.toml",
+    ] {
+        let text = fs::read_to_string(project().join(file))?;
+        let wanted: Vec<&str> = text.lines().map(str::trim_start).collect();
+        assert!(lines.windows(wanted.len()).any(|part| part == wanted), "{file}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_function_elsewhere_builds_with_plain_cargo() -> Result<(), Box<dyn Error>> {
     check_program(&build("writing-functions.md", "shout")?);
