@@ -45,6 +45,8 @@ impl Errno {
     pub const NOTTY: Errno = Errno(25);
     /// File too large.
     pub const FBIG: Errno = Errno(27);
+    /// No space left on device.
+    pub const NOSPC: Errno = Errno(28);
     /// Illegal seek.
     pub const SPIPE: Errno = Errno(29);
     /// Read-only file system.
@@ -57,6 +59,8 @@ impl Errno {
     pub const NAMETOOLONG: Errno = Errno(36);
     /// Function not implemented.
     pub const NOSYS: Errno = Errno(38);
+    /// Directory not empty.
+    pub const NOTEMPTY: Errno = Errno(39);
     /// Connection timed out.
     pub const TIMEDOUT: Errno = Errno(110);
 

@@ -97,6 +97,7 @@ calls! {
         14 "rt_sigprocmask" => crate::signal::rt_sigprocmask;
         16 "ioctl" => crate::files::ioctl;
         17 "pread64" => crate::files::pread64;
+        18 "pwrite64" => crate::files::pwrite64;
         19 "readv" => crate::files::readv;
         20 "writev" => crate::files::writev;
         21 "access" => crate::files::access;
@@ -114,9 +115,18 @@ calls! {
         72 "fcntl" => crate::files::fcntl;
         74 "fsync" => crate::files::fsync;
         75 "fdatasync" => crate::files::fsync;
+        76 "truncate" => crate::files::truncate;
+        77 "ftruncate" => crate::files::ftruncate;
         79 "getcwd" => crate::files::getcwd;
         80 "chdir" => crate::files::chdir;
+        82 "rename" => crate::files::rename;
+        83 "mkdir" => crate::files::mkdir;
+        84 "rmdir" => crate::files::rmdir;
+        87 "unlink" => crate::files::unlink;
         89 "readlink" => crate::files::readlink;
+        90 "chmod" => crate::files::chmod;
+        91 "fchmod" => crate::files::fchmod;
+        95 "umask" => crate::files::umask;
         97 "getrlimit" => crate::identity::getrlimit;
         99 "sysinfo" => crate::identity::sysinfo;
         131 "sigaltstack" => crate::signal::sigaltstack;
@@ -130,8 +140,12 @@ calls! {
         233 "epoll_ctl" => crate::files::epoll_ctl;
         234 "tgkill" => crate::signal::tgkill;
         257 "openat" => crate::files::openat;
+        258 "mkdirat" => crate::files::mkdirat;
         262 "newfstatat" => crate::files::newfstatat;
+        263 "unlinkat" => crate::files::unlinkat;
+        264 "renameat" => crate::files::renameat;
         267 "readlinkat" => crate::files::readlinkat;
+        268 "fchmodat" => crate::files::fchmodat;
         269 "faccessat" => crate::files::faccessat;
         271 "ppoll" => crate::files::ppoll;
         273 "set_robust_list" => crate::thread::set_robust_list;
@@ -142,6 +156,7 @@ calls! {
         292 "dup3" => crate::files::dup3;
         293 "pipe2" => crate::files::pipe2;
         302 "prlimit64" => crate::identity::prlimit64;
+        316 "renameat2" => crate::files::renameat2;
         332 "statx" => crate::files::statx;
         334 "rseq" => absent;
         435 "clone3" => crate::clone::clone3;

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::channel::{self, Counter, Pipe};
 use super::epoll::Interest;
+use super::temporary::Temporary;
 use crate::process::Answer;
 use crate::table::Arguments;
 use crate::{Errno, Process, RomFile, System, user};
@@ -14,6 +15,10 @@ pub(crate) const DESCRIPTOR_LIMIT: usize = 256;
 
 /// Status flags that `fcntl(F_SETFL)` may change: append, nonblocking.
 const CHANGEABLE_FLAGS: u64 = 0o2000 | 0o4000;
+
+/// Bits of the flags that say what a file was opened for.
+const ACCESS_MODE: u64 = 3;
+const WRITE_ONLY: u64 = 1;
 
 /// What a descriptor stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +43,8 @@ pub(crate) enum Kind {
     Random,
     /// A file that was made when it was opened, and its path.
     Text(Vec<u8>, String),
+    /// A file below `/tmp`: its number, and the path that it was opened by.
+    Temporary(usize, String),
     /// The reading end of a pipe.
     PipeReader(usize),
     /// The writing end of a pipe.
@@ -58,6 +65,18 @@ pub(crate) struct OpenFile {
     users: usize,
 }
 
+impl OpenFile {
+    /// Whether it was opened for reading.
+    pub(super) fn may_read(&self) -> bool {
+        self.flags & ACCESS_MODE != WRITE_ONLY
+    }
+
+    /// Whether it was opened for writing.
+    pub(super) fn may_write(&self) -> bool {
+        self.flags & ACCESS_MODE != 0
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Descriptor {
     open: usize,
@@ -71,6 +90,8 @@ pub(crate) struct Files {
     open: Vec<Option<OpenFile>>,
     /// The pipes, which the open files of their ends number.
     pub(super) pipes: Vec<Option<Pipe>>,
+    /// What is below `/tmp`.
+    pub(super) temporary: Temporary,
     /// The working directory, absolute.
     pub(super) directory: String,
 }
@@ -82,6 +103,7 @@ impl Files {
             descriptors: Vec::new(),
             open: Vec::new(),
             pipes: Vec::new(),
+            temporary: Temporary::default(),
             directory: String::from("/"),
         };
         let (input, output) = if serves {
@@ -221,6 +243,7 @@ pub(super) fn close_descriptor<S: System>(process: &mut Process<S>, fd: i32) -> 
     match closed {
         Kind::Rom(file, _) => process.system.close(file),
         Kind::Output(line) => super::output::write_rest(&mut process.system, &line),
+        Kind::Temporary(number, _) => process.files.temporary.release(number),
         Kind::PipeReader(pipe) => channel::close_end(process, pipe, true),
         Kind::PipeWriter(pipe) => channel::close_end(process, pipe, false),
         _ => {}

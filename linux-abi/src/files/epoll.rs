@@ -75,7 +75,9 @@ pub(crate) fn epoll_ctl<S: System>(process: &mut Process<S>, arguments: &Argumen
     let open = process.files.open_index(fd)?;
     match process.files.get(fd)?.kind {
         Kind::Epoll(_) => return Err(Errno::INVAL),
-        Kind::Rom(..) | Kind::Directory(_) | Kind::Text(..) => return Err(Errno::PERM),
+        Kind::Rom(..) | Kind::Directory(_) | Kind::Text(..) | Kind::Temporary(..) => {
+            return Err(Errno::PERM);
+        }
         _ => {}
     }
     let wanted = if operation == DELETE {

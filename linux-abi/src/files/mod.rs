@@ -1,9 +1,10 @@
 //! Files: descriptors, paths, and the calls on them.
 //!
-//! What exists: `/rom`, read-only; `/dev/null`, `zero`, `random` and `urandom`; a few files of `/proc/self`;
+//! What exists: `/rom`, read-only; `/tmp`, the program's own; `/dev/null`, `zero`, `random` and `urandom`; a few files of `/proc/self`;
 //! standard input, which is empty, and standard output and error, which are written to the log line by line. In a
 //! program that serves a request, input is the request and output the response.
 
+mod change;
 mod channel;
 mod descriptor;
 mod directory;
@@ -14,8 +15,11 @@ mod output;
 mod path;
 mod poll;
 mod status;
+mod temporary;
 mod transfer;
 
+pub(crate) use change::{chmod, fchmod, fchmodat, ftruncate, mkdir, mkdirat, rename, renameat, renameat2};
+pub(crate) use change::{rmdir, truncate, umask, unlink, unlinkat};
 pub(crate) use channel::{eventfd, eventfd2, pipe, pipe2};
 pub(crate) use descriptor::{DESCRIPTOR_LIMIT, Files};
 pub(crate) use descriptor::{close, dup, dup2, dup3, fcntl, ioctl};
@@ -25,4 +29,4 @@ pub(crate) use exchange::{Exchange, take_over};
 pub(crate) use open::{access, faccessat, open, openat};
 pub(crate) use poll::{poll, ppoll};
 pub(crate) use status::{fstat, newfstatat, stat, statx};
-pub(crate) use transfer::{fsync, lseek, pread64, read, readv, write, writev};
+pub(crate) use transfer::{fsync, lseek, pread64, pwrite64, read, readv, write, writev};

@@ -30,8 +30,7 @@ pub(crate) fn openat<S: System>(process: &mut Process<S>, arguments: &Arguments)
 
 fn open_path<S: System>(process: &mut Process<S>, path: String, flags: u64) -> Answer {
     let node = match path::lookup(process, &path) {
-        // Nothing can be created: all there is, is read-only.
-        Err(Errno::NOENT) if flags & CREATE != 0 => return Err(Errno::ROFS),
+        Err(Errno::NOENT) if flags & CREATE != 0 => return create(process, path, flags),
         other => other?,
     };
     if flags & (CREATE | EXCLUSIVE) == CREATE | EXCLUSIVE {
@@ -41,15 +40,39 @@ fn open_path<S: System>(process: &mut Process<S>, path: String, flags: u64) -> A
         return Err(Errno::NOTDIR);
     }
     check_write(&node, flags & ACCESS_MODE != READ_ONLY || flags & TRUNCATE != 0)?;
+    if let (Node::Temporary(number), true) = (&node, flags & TRUNCATE != 0) {
+        process.files.temporary.set_size(*number, 0)?;
+    }
     let kind = open_node(process, node, path)?;
-    let opened = match kind {
-        Kind::Rom(file, _) => Some(file),
-        _ => None,
-    };
+    insert(process, kind, flags)
+}
+
+/// Makes a file below `/tmp` and opens it.
+fn create<S: System>(process: &mut Process<S>, path: String, flags: u64) -> Answer {
+    if path.ends_with('/') {
+        return Err(Errno::ISDIR);
+    }
+    let number = process.files.temporary.create(&path)?;
+    process.files.temporary.acquire(number);
+    insert(process, Kind::Temporary(number, path), flags)
+}
+
+/// Adds an open file; it is closed again if there is no descriptor for it.
+fn insert<S: System>(process: &mut Process<S>, kind: Kind, flags: u64) -> Answer {
     let status = flags & !(CREATE | EXCLUSIVE | TRUNCATE | CLOEXEC);
+    let (rom, temporary) = match &kind {
+        Kind::Rom(file, _) => (Some(*file), None),
+        Kind::Temporary(number, _) => (None, Some(*number)),
+        _ => (None, None),
+    };
     let result = process.files.insert(kind, status, flags & CLOEXEC != 0, 0);
-    if let (Err(_), Some(file)) = (&result, opened) {
-        process.system.close(file);
+    if result.is_err() {
+        if let Some(file) = rom {
+            process.system.close(file);
+        }
+        if let Some(number) = temporary {
+            process.files.temporary.release(number);
+        }
     }
     Ok(result? as u64)
 }
@@ -57,7 +80,7 @@ fn open_path<S: System>(process: &mut Process<S>, path: String, flags: u64) -> A
 fn check_write(node: &Node, write: bool) -> Result<(), Errno> {
     match node {
         _ if !write => Ok(()),
-        Node::Null | Node::Zero | Node::Random => Ok(()),
+        Node::Null | Node::Zero | Node::Random | Node::Temporary(_) => Ok(()),
         Node::Directory => Err(Errno::ISDIR),
         Node::Rom(_) | Node::Maps | Node::Executable => Err(Errno::ROFS),
     }
@@ -67,6 +90,10 @@ fn open_node<S: System>(process: &mut Process<S>, node: Node, path: String) -> R
     Ok(match node {
         Node::Directory => Kind::Directory(path::normalize("/", &path)),
         Node::Rom(name) => Kind::Rom(process.system.open(&name)?, path),
+        Node::Temporary(number) => {
+            process.files.temporary.acquire(number);
+            Kind::Temporary(number, path)
+        }
         Node::Null => Kind::Null,
         Node::Zero => Kind::Zero,
         Node::Random => Kind::Random,
@@ -108,7 +135,9 @@ fn check_access<S: System>(process: &mut Process<S>, path: &str, mode: u64) -> A
         return Err(Errno::INVAL);
     }
     let node = path::lookup(process, path)?;
-    if mode & MAY_WRITE != 0 {
+    let below_tmp = path::normalize("/", path);
+    let is_changeable = process.files.temporary.get(&below_tmp).is_some();
+    if mode & MAY_WRITE != 0 && !is_changeable {
         check_write(&node, true).map_err(|_| Errno::ROFS)?;
     }
     let is_executable = matches!(node, Node::Directory | Node::Rom(_) | Node::Executable);

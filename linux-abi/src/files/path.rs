@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::descriptor::Kind;
+use super::temporary::Entry;
 use crate::{Errno, Process, System, user};
 
 /// The folder of the boot modules.
@@ -21,6 +22,8 @@ pub(super) enum Node {
     Null,
     Zero,
     Random,
+    /// A file below `/tmp`, with its number.
+    Temporary(usize),
     /// The memory map: only the stack, which is what runtimes look for.
     Maps,
     /// Symbolic link to the executable.
@@ -28,7 +31,7 @@ pub(super) enum Node {
 }
 
 /// The directories that are always there, and what is always in them.
-const FIXED: [(&str, Node); 11] = [
+const FIXED: [(&str, Node); 12] = [
     ("/", Node::Directory),
     ("/dev", Node::Directory),
     ("/dev/null", Node::Null),
@@ -40,6 +43,7 @@ const FIXED: [(&str, Node); 11] = [
     ("/proc/self/exe", Node::Executable),
     ("/proc/self/maps", Node::Maps),
     ("/rom", Node::Directory),
+    ("/tmp", Node::Directory),
 ];
 
 /// Makes a path absolute and removes `.`, `..` and empty parts.
@@ -68,7 +72,12 @@ pub(super) fn children<S: System>(process: &mut Process<S>, directory: &str) -> 
     let fixed = FIXED
         .iter()
         .map(|(path, node)| (String::from(*path), *node == Node::Directory));
-    for (path, is_directory) in fixed.chain(rom.iter().map(|name| (format!("{ROM}{name}"), false))) {
+    let temporary = process.files.temporary.below(&prefix);
+    let temporary: Vec<(String, bool)> = temporary
+        .map(|(path, is_directory)| (String::from(path), is_directory))
+        .collect();
+    let rom = rom.iter().map(|name| (format!("{ROM}{name}"), false));
+    for (path, is_directory) in fixed.chain(rom).chain(temporary) {
         let Some(rest) = path.strip_prefix(&prefix).filter(|rest| !rest.is_empty()) else {
             continue;
         };
@@ -119,6 +128,11 @@ pub(super) fn lookup<S: System>(process: &mut Process<S>, path: &str) -> Result<
         node.clone()
     } else if let Some(name) = path.strip_prefix(ROM) {
         in_rom(process, name)?
+    } else if let Some(entry) = process.files.temporary.get(path) {
+        match entry {
+            Entry::Directory => Node::Directory,
+            Entry::File(number) => Node::Temporary(number),
+        }
     } else {
         return Err(Errno::NOENT);
     };
@@ -218,7 +232,7 @@ mod tests {
             .into_iter()
             .map(|(name, _)| name)
             .collect();
-        assert_eq!(root, ["dev", "proc", "rom"]);
+        assert_eq!(root, ["dev", "proc", "rom", "tmp"]);
         assert_eq!(children(&mut process, "/rom/functions").len(), 2);
     }
 }

@@ -13,6 +13,8 @@ const DIRECTORY: u32 = 0o040_555;
 const FILE: u32 = 0o100_555;
 const GENERATED_FILE: u32 = 0o100_444;
 
+const OWN_FILE: u32 = 0o100_644;
+const OWN_DIRECTORY: u32 = 0o040_755;
 /// No type, as on Linux.
 const ANONYMOUS: u32 = 0o600;
 
@@ -43,6 +45,10 @@ fn of_descriptor<S: System>(process: &mut Process<S>, fd: i32) -> Result<Status,
         Kind::Directory(path) => (DIRECTORY, 0, inode(path)),
         Kind::Null | Kind::Zero | Kind::Random => (CHARACTER_DEVICE, 0, inode("device")),
         Kind::Text(text, path) => (GENERATED_FILE, text.len() as u64, inode(path)),
+        Kind::Temporary(number, path) => {
+            let (number, inode) = (*number, inode(path));
+            (OWN_FILE, process.files.temporary.size(number), inode)
+        }
         Kind::PipeReader(pipe) | Kind::PipeWriter(pipe) => (PIPE, 0, *pipe as u64 + 1),
         Kind::Event(_) | Kind::Epoll(_) => (ANONYMOUS, 0, inode("anonymous")),
     };
@@ -51,7 +57,14 @@ fn of_descriptor<S: System>(process: &mut Process<S>, fd: i32) -> Result<Status,
 
 fn of_path<S: System>(process: &mut Process<S>, path: &str) -> Result<Status, Errno> {
     let (mode, size) = match path::lookup(process, path)? {
-        Node::Directory => (DIRECTORY, 0),
+        Node::Directory => {
+            let path = path::normalize("/", path);
+            match process.files.temporary.get(&path) {
+                Some(_) => (OWN_DIRECTORY, 0),
+                None => (DIRECTORY, 0),
+            }
+        }
+        Node::Temporary(number) => (OWN_FILE, process.files.temporary.size(number)),
         Node::Null | Node::Zero | Node::Random => (CHARACTER_DEVICE, 0),
         Node::Maps => (GENERATED_FILE, 0),
         Node::Rom(name) => (FILE, rom_size(process, &name)?),

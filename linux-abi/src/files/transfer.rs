@@ -75,6 +75,13 @@ fn read_at<S: System>(process: &mut Process<S>, fd: i32, offset: u64, address: u
             system.write(address, piece)?;
             Ok(piece.len() as u64)
         }
+        Kind::Temporary(number, _) => {
+            let number = *number;
+            if !files.get(fd)?.may_read() {
+                return Err(Errno::BADF);
+            }
+            files.temporary.read(system, number, offset, address, size)
+        }
         Kind::Zero => zero(system, address, size),
         Kind::Random => random::fill(system, address, size),
     }
@@ -93,7 +100,43 @@ fn zero(system: &mut impl System, address: u64, size: u64) -> Answer {
 /// `write(fd, buffer, size)`.
 pub(crate) fn write<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
     let [fd, address, size, ..] = *arguments;
-    write_bytes(process, user::int(fd), address, size.min(LIMIT))
+    let fd = user::int(fd);
+    let file = process.files.get(fd)?;
+    if let Kind::Temporary(number, _) = file.kind {
+        let offset = match file.flags & APPEND {
+            0 => file.offset,
+            _ => process.files.temporary.size(number),
+        };
+        let done = write_at(process, fd, offset, address, size.min(LIMIT))?;
+        process.files.get(fd)?.offset = offset + done;
+        return Ok(done);
+    }
+    write_bytes(process, fd, address, size.min(LIMIT))
+}
+
+/// Flag of an open file: writes go to its end.
+const APPEND: u64 = 0o2000;
+
+/// `pwrite64(fd, buffer, size, offset)`: for files below `/tmp`.
+pub(crate) fn pwrite64<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    let [fd, address, size, offset, ..] = *arguments;
+    if (offset as i64) < 0 {
+        return Err(Errno::INVAL);
+    }
+    write_at(process, user::int(fd), offset, address, size.min(LIMIT))
+}
+
+fn write_at<S: System>(process: &mut Process<S>, fd: i32, offset: u64, address: u64, size: u64) -> Answer {
+    let Process { files, system, .. } = process;
+    let file = files.get(fd)?;
+    match file.kind {
+        Kind::Temporary(number, _) if file.may_write() => {
+            files.temporary.write(system, number, offset, address, size)
+        }
+        Kind::Temporary(..) | Kind::Rom(..) | Kind::Text(..) | Kind::Directory(_) => Err(Errno::BADF),
+        Kind::Null | Kind::Zero | Kind::Random => Ok(size),
+        _ => Err(Errno::SPIPE),
+    }
 }
 
 fn write_bytes<S: System>(process: &mut Process<S>, fd: i32, address: u64, size: u64) -> Answer {
@@ -121,7 +164,8 @@ fn write_bytes<S: System>(process: &mut Process<S>, fd: i32, address: u64, size:
         | Kind::Rom(..)
         | Kind::Text(..)
         | Kind::Directory(_)
-        | Kind::PipeReader(_) => Err(Errno::BADF),
+        | Kind::PipeReader(_)
+        | Kind::Temporary(..) => Err(Errno::BADF),
     }
 }
 
@@ -194,9 +238,14 @@ pub(crate) fn lseek<S: System>(process: &mut Process<S>, arguments: &Arguments) 
         }
         Kind::Null | Kind::Zero | Kind::Random => return Ok(0),
         Kind::Rom(rom, _) => rom.size,
+        Kind::Temporary(number, _) => {
+            let number = *number;
+            process.files.temporary.size(number)
+        }
         Kind::Text(text, _) => text.len() as u64,
         Kind::Directory(_) => 0,
     };
+    let file = process.files.get(user::int(fd))?;
     let base = match whence {
         FROM_START => 0,
         FROM_HERE => file.offset,

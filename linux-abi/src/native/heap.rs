@@ -8,8 +8,8 @@ use core::ptr::{self, NonNull};
 use l4re::sync::Mutex;
 use linked_list_allocator::Heap as List;
 
-/// Room for descriptors, paths, lines, and what is in pipes.
-const SIZE: usize = 16 << 20;
+/// Room for descriptors, paths, lines, what is in pipes, and the files below `/tmp`.
+const SIZE: usize = 128 << 20;
 
 #[repr(align(4096))]
 struct Arena(UnsafeCell<[u8; SIZE]>);

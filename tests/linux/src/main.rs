@@ -2,13 +2,15 @@
 //!
 //! `check` runs the checks and prints a line for each. The other words make the program end in some way that the
 //! script looks at: `exit CODE`, `panic`, `abort`, `null`, `hog`, `overflow`, `caps NAME …`; with threads `threads` (further
-//! checks), `alone`, `exit-beside CODE`, `null-beside`.
+//! checks), `alone`, `exit-beside CODE`, `null-beside`. `figures` measures.
 
+mod figures;
 mod files;
 mod memory;
 mod native;
 mod registers;
 mod runtime;
+mod temporary;
 mod threads;
 mod waiting;
 
@@ -28,7 +30,8 @@ fn main() -> ExitCode {
         ["abort"] => std::process::abort(),
         ["null"] => memory::write_to_null(),
         ["hog"] => memory::use_without_end(),
-        ["threads"] => run(&[threads::CHECKS, waiting::CHECKS].concat()),
+        ["threads"] => run(&[threads::CHECKS, waiting::CHECKS, temporary::CHECKS].concat()),
+        ["figures"] => figures::print(),
         ["alone"] => threads::alone(),
         ["null-beside"] => threads::write_to_null_beside(),
         ["exit-beside", code] => threads::exit_beside(code.parse().expect("a number")),
