@@ -132,10 +132,20 @@ impl Futexes {
     /// Wakes up to `count` threads that wait for the word with one of `bits`, longest waiting first. Returns how many.
     pub(crate) fn wake(&self, caller: &mut impl Caller, address: u64, count: u64, bits: u32) -> u64 {
         let number = queue_of(address);
-        let queue = self.lock(caller, number);
-        let matches = |waiter: &&Waiter| waiter.address == address && waiter.bits & bits != 0;
+        let mut queue = self.lock(caller, number);
+        let is_meant = |waiter: &Waiter| waiter.address == address && waiter.bits & bits != 0;
+        if count == 1 {
+            let Some(place) = queue.iter().position(is_meant) else {
+                return 0;
+            };
+            let waiter = queue.remove(place);
+            self.place(waiter.thread).store(NOWHERE, Ordering::Release);
+            drop(queue);
+            caller.unpark(waiter.thread);
+            return 1;
+        }
         // Those that come later, perhaps because they were woken, are not meant.
-        let count = count.min(queue.iter().filter(matches).count() as u64);
+        let count = count.min(queue.iter().filter(|waiter| is_meant(waiter)).count() as u64);
         drop(queue);
         let mut woken = 0;
         while woken < count {

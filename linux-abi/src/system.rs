@@ -82,6 +82,13 @@ pub trait Caller {
     /// # Errors
     /// [`Errno::FAULT`] if not all of it is writable.
     fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), Errno>;
+    /// Writes two words to the program's memory.
+    ///
+    /// # Errors
+    /// [`Errno::FAULT`] as above.
+    fn write_pair(&mut self, address: u64, words: [u64; 2]) -> Result<(), Errno> {
+        self.write(address, words.map(u64::to_le_bytes).as_flattened())
+    }
     /// Reads an aligned 32-bit word of the program's memory in one piece.
     ///
     /// # Errors

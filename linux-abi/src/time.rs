@@ -41,7 +41,7 @@ pub(crate) fn read_timespec(system: &mut impl Caller, address: u64) -> Result<u6
 pub(crate) fn clock_gettime(caller: &mut impl Caller, arguments: &Arguments) -> Answer {
     let [id, address, ..] = *arguments;
     let time = clock(caller, id)?;
-    user::write_words(caller, address, &[time / SECOND, time % SECOND])?;
+    caller.write_pair(address, [time / SECOND, time % SECOND])?;
     Ok(0)
 }
 

@@ -52,6 +52,13 @@ global_asm!(
     "mov [rsi], eax",
     "xor eax, eax",
     "ret",
+    // In: rdi address, rsi and rdx two words. Out as above.
+    ".balign 16",
+    "linux_abi_store_pair:",
+    "mov [rdi], rsi",
+    "mov [rdi + 8], rdx",
+    "xor eax, eax",
+    "ret",
     // In: rdi address, esi expected, edx new, rcx where the old word goes. Out as above.
     ".balign 16",
     "linux_abi_compare_exchange:",
@@ -67,6 +74,7 @@ global_asm!(
 unsafe extern "C" {
     pub(super) fn linux_abi_copy(target: u64, source: u64, size: u64) -> u64;
     fn linux_abi_load(address: u64, word: *mut u32) -> u64;
+    fn linux_abi_store_pair(address: u64, first: u64, second: u64) -> u64;
     fn linux_abi_compare_exchange(address: u64, expected: u32, new: u32, old: *mut u32) -> u64;
     pub(super) safe static linux_abi_copy_end: u8;
 }
@@ -83,6 +91,25 @@ pub(super) fn load(address: u64) -> Result<u32, Errno> {
     // SAFETY: Only the second pointer is written to, which is good; a fault on the first ends in a return of 1.
     match unsafe { linux_abi_load(address, &raw mut word) } {
         0 => Ok(word),
+        _ => Err(Errno::FAULT),
+    }
+}
+
+/// Writes two words to the program's memory.
+///
+/// # Errors
+/// [`Errno::FAULT`] if they are not accessible.
+///
+/// # Safety
+/// The words are not this layer's own memory.
+#[inline]
+pub(super) unsafe fn store_pair(address: u64, [first, second]: [u64; 2]) -> Result<(), Errno> {
+    if address > USER_END - 16 {
+        return Err(Errno::FAULT);
+    }
+    // SAFETY: As the caller promises; a fault ends in a return of 1.
+    match unsafe { linux_abi_store_pair(address, first, second) } {
+        0 => Ok(()),
         _ => Err(Errno::FAULT),
     }
 }

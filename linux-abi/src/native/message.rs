@@ -40,6 +40,23 @@ impl<const WORDS: usize> Drop for Preserved<WORDS> {
     }
 }
 
+/// The calling thread's error word, put back when it is dropped: for waiting for and triggering notifications, which
+/// change nothing else.
+pub(super) struct ErrorWord(u64);
+
+impl ErrorWord {
+    /// Copies it.
+    pub(super) fn new() -> ErrorWord {
+        ErrorWord(Utcb::current().word(utcb::ERROR_WORD))
+    }
+}
+
+impl Drop for ErrorWord {
+    fn drop(&mut self) {
+        Utcb::current().set_word(utcb::ERROR_WORD, self.0);
+    }
+}
+
 /// For calls of kernel objects, whose messages are short.
 pub(super) type Short = Preserved<8>;
 /// For everything.

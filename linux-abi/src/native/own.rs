@@ -14,7 +14,7 @@ use linux_abi::{Caller, Errno};
 
 use super::copy::{self, copy};
 use super::entry::{FS_WORD, NUMBER_WORD, TID_WORD};
-use super::message::{Preserved, Short};
+use super::message::{ErrorWord, Short};
 use super::threads;
 
 unsafe extern "C" {
@@ -47,6 +47,7 @@ pub(super) fn own_range() -> core::ops::Range<u64> {
 }
 
 /// Tells whether the program may have this layer write there.
+#[inline]
 pub(super) fn check_target(target: u64, size: u64) -> Result<(), Errno> {
     let end = target.checked_add(size).ok_or(Errno::FAULT)?;
     let is_apart = |own: core::ops::Range<u64>| target >= own.end || end <= own.start;
@@ -88,6 +89,13 @@ impl Caller for Own {
         check_target(address, bytes.len() as u64)?;
         // SAFETY: The source is a slice, the target not this layer's.
         unsafe { copy(address, bytes.as_ptr() as u64, bytes.len() as u64) }
+    }
+
+    #[inline]
+    fn write_pair(&mut self, address: u64, words: [u64; 2]) -> Result<(), Errno> {
+        check_target(address, 16)?;
+        // SAFETY: The target was just found not to be this layer's.
+        unsafe { copy::store_pair(address, words) }
     }
 
     fn load(&mut self, address: u64) -> Result<u32, Errno> {
@@ -163,7 +171,7 @@ impl Caller for Own {
     }
 
     fn park(&mut self, deadline: u64) {
-        let _message = Preserved::<0>::new();
+        let _message = ErrorWord::new();
         match threads::notification(self.thread()) {
             Some(notification) => drop(syscall::receive(notification, deadline)),
             None => syscall::sleep_until(deadline),
@@ -171,7 +179,7 @@ impl Caller for Own {
     }
 
     fn unpark(&mut self, thread: u32) {
-        let _message = Preserved::<1>::new();
+        let _message = ErrorWord::new();
         if let Some(notification) = threads::notification(thread) {
             // It is this layer's own, so it can only be gone if the program removed it.
             let _ = Irq(notification).trigger();
