@@ -127,7 +127,8 @@ pub(crate) fn rt_sigprocmask<S: System>(process: &mut Process<S>, arguments: &Ar
     if old != 0 {
         user::write_words(&mut process.system, old, &[before])?;
     }
-    deliver_pending(process);
+    let tid = process.threads.current().tid.into();
+    deliver_pending(process, tid);
     Ok(0)
 }
 
@@ -179,7 +180,7 @@ pub(crate) fn tgkill<S: System>(process: &mut Process<S>, arguments: &Arguments)
     raise(process, Some(tid), signal)
 }
 
-/// Makes a signal pending for one thread, or for the calling one. Another thread looks at it when it makes a call.
+/// Makes a signal pending for one thread, or for the calling one, and acts on it unless that thread blocks it.
 pub(crate) fn raise<S: System>(process: &mut Process<S>, tid: Option<u64>, signal: u64) -> Answer {
     let thread = match tid {
         Some(tid) => process.threads.by_tid(tid).ok_or(Errno::SRCH)?,
@@ -190,13 +191,17 @@ pub(crate) fn raise<S: System>(process: &mut Process<S>, tid: Option<u64>, signa
     }
     check(signal)?;
     thread.signals.pending |= bit(signal);
-    deliver_pending(process);
+    let tid = thread.tid.into();
+    deliver_pending(process, tid);
     Ok(0)
 }
 
-/// Acts on every pending signal that is not blocked.
-pub(crate) fn deliver_pending<S: System>(process: &mut Process<S>) {
-    let signals = &mut process.threads.current().signals;
+/// Acts on every pending signal of a thread that it does not block.
+fn deliver_pending<S: System>(process: &mut Process<S>, tid: u64) {
+    let Some(thread) = process.threads.by_tid(tid) else {
+        return;
+    };
+    let signals = &mut thread.signals;
     let ready = signals.pending & !signals.blocked;
     signals.pending &= signals.blocked;
     for signal in (1..=SIGNALS as u64).filter(|signal| ready & bit(*signal) != 0) {
@@ -221,7 +226,7 @@ pub(crate) fn deliver_pending<S: System>(process: &mut Process<S>) {
 mod tests {
     use super::*;
     use crate::Outcome;
-    use crate::testing::{BASE, call, process};
+    use crate::testing::{BASE, call, outcome, process};
 
     const SIGABRT: u64 = 6;
     const SIGTERM: u64 = 15;
@@ -271,6 +276,34 @@ mod tests {
             process.system_call(0, 14, &[SET_UNBLOCK, BASE, 0, 8, 0, 0]),
             Outcome::Exit(143)
         );
+    }
+
+    #[test]
+    fn signals_of_other_threads_end_the_program_unless_they_block_them() {
+        let mut process = process();
+        let thread = [0x5_0f00, BASE + 0x800, BASE, BASE, BASE];
+        assert_eq!(call(&mut process, 56, &thread), Ok(3));
+        process.system.thread = 1;
+        user::write_words(&mut process.system, BASE, &[bit(SIGTERM)]).unwrap();
+        assert_eq!(call(&mut process, 14, &[SET_BLOCK, BASE, 0, 8]), Ok(0));
+        process.system.thread = 0;
+        assert_eq!(call(&mut process, 234, &[PID, 3, SIGTERM]), Ok(0));
+        assert_eq!(
+            call(&mut process, 200, &[4, SIGTERM]),
+            Err(3),
+            "there is no such thread"
+        );
+        process.system.thread = 1;
+        let unblock = [SET_UNBLOCK, BASE, 0, 8];
+        assert_eq!(outcome(&mut process, 14, &unblock), Outcome::Exit(143));
+    }
+
+    #[test]
+    fn a_signal_for_another_thread_acts_at_once() {
+        let mut process = process();
+        let thread = [0x5_0f00, BASE + 0x800, BASE, BASE, BASE];
+        assert_eq!(call(&mut process, 56, &thread), Ok(3));
+        assert_eq!(outcome(&mut process, 234, &[PID, 3, SIGABRT]), Outcome::Exit(134));
     }
 
     #[test]
