@@ -77,7 +77,6 @@ pub(super) extern "C" fn personality_entry() -> ! {
         "jmp 3f",
         "2: fxsave64 [rsp]",
         "3: mov rdi, rsp",
-        "xor ebp, ebp",
         "call {system_call}",
         "6: mov eax, 7",
         "xor edx, edx",
@@ -86,11 +85,10 @@ pub(super) extern "C" fn personality_entry() -> ! {
         "xrstor64 [rsp]",
         "jmp 5f",
         "4: fxrstor64 [rsp]",
-        // The call preserved rbx and r12 to r15.
+        // The call preserved rbx, rbp and r12 to r15.
         "5: mov r10, [rsp + {r10}]",
         "mov r9, [rsp + {r9}]",
         "mov r8, [rsp + {r8}]",
-        "mov rbp, [rsp + {rbp}]",
         "mov rdi, [rsp + {rdi}]",
         "mov rsi, [rsp + {rsi}]",
         "mov rdx, [rsp + {rdx}]",
@@ -108,6 +106,7 @@ pub(super) extern "C" fn personality_entry() -> ! {
         "mov r14, [rsp + {r14}]",
         "mov r13, [rsp + {r13}]",
         "mov r12, [rsp + {r12}]",
+        "mov rbp, [rsp + {rbp}]",
         "mov rbx, [rsp + {rbx}]",
         "jmp 6b",
         stack_word = const STACK_WORD * 8,
