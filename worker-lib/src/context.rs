@@ -19,7 +19,7 @@ use l4re::faas::Mapped;
 pub type InvokeError = ClientError;
 
 /// The invocation that a function serves.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Context {
     message: Message,
 }

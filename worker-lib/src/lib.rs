@@ -45,12 +45,14 @@ pub mod runtime;
 
 pub use context::{Context, Environment, InvokeError, Reply};
 pub use error::Error;
+#[cfg(feature = "std")]
+pub use interfaces::faas::CODE_NAME;
 pub use interfaces::faas::{FaasError, FaultKind, FunctionInfo, InvokeOptions};
 /// Why a call has no result: what happened to the function, or to the call.
 pub use l4_rpc::CallError;
 pub use l4re::exit;
 #[cfg(feature = "std")]
-pub use program::serve;
+pub use program::{Program, ProgramError, serve};
 pub use request::Request;
 pub use response::Response;
 /// Marks the function that handles requests, and declares start-up, heap and panic handler of the program.

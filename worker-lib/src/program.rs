@@ -47,10 +47,70 @@ std::thread_local! {
 /// Standard output and error go to the worker's log. A panic of the function ends the worker, and the caller gets its
 /// message and place. Returns only if the program was not started as a worker, or the manager is gone.
 pub fn serve<E: fmt::Display>(function: impl Fn(Request, &Context) -> Result<Response, E>) -> ExitCode {
-    if let Err(why) = adopt() {
-        std::eprintln!("{why}");
-        return ExitCode::from(NO_WORKER);
+    match Program::start() {
+        Ok(program) => program.serve(function),
+        Err(why) => {
+            std::eprintln!("{why}");
+            ExitCode::from(NO_WORKER)
+        }
     }
+}
+
+/// Why a program cannot serve requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProgramError {
+    /// It was not started as a worker.
+    NoWorker,
+    /// It read standard input or wrote standard output before.
+    StreamsUsed,
+}
+
+impl fmt::Display for ProgramError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoWorker => {
+                "this program is a function for Aerie; it runs as a worker only (runtime = \"linux\")"
+            }
+            Self::StreamsUsed => {
+                "standard input or output was used before the program became a worker; do that first"
+            }
+        })
+    }
+}
+
+impl core::error::Error for ProgramError {}
+
+/// A program that is a worker and has asked for no request yet. What it does until then counts as its runtime's start.
+#[derive(Debug)]
+pub struct Program {
+    started_ns: u64,
+}
+
+impl Program {
+    /// Makes the program a worker: standard output and error go to the log, and the capabilities that the manager gave
+    /// are found by name.
+    ///
+    /// # Errors
+    /// If it cannot be one.
+    pub fn start() -> Result<Self, ProgramError> {
+        adopt()?;
+        Ok(Self {
+            started_ns: crate::now_ns(),
+        })
+    }
+
+    /// Serves requests as [`serve`] does.
+    pub fn serve<E: fmt::Display>(
+        self,
+        function: impl Fn(Request, &Context) -> Result<Response, E>,
+    ) -> ExitCode {
+        serve_from(self.started_ns, function);
+        ExitCode::from(NO_WORKER)
+    }
+}
+
+/// Serves requests until there is no manager any more.
+fn serve_from<E: fmt::Display>(started_ns: u64, function: impl Fn(Request, &Context) -> Result<Response, E>) {
     let before = std::panic::take_hook();
     std::panic::set_hook(alloc::boxed::Box::new(move |info| {
         remember(info);
@@ -61,7 +121,7 @@ pub fn serve<E: fmt::Display>(function: impl Fn(Request, &Context) -> Result<Res
             report_panic();
         }
     }));
-    runtime::serve(Worker, |request, context| {
+    runtime::serve_from(Worker, started_ns, |request, context| {
         let result = catch_unwind(AssertUnwindSafe(|| function(request, context)));
         flush_log();
         match result {
@@ -69,22 +129,21 @@ pub fn serve<E: fmt::Display>(function: impl Fn(Request, &Context) -> Result<Res
             Err(_) => report_panic(),
         }
     });
-    ExitCode::from(NO_WORKER)
 }
 
 /// Finds the capabilities that the manager gave, and leaves the standard streams to the log.
-fn adopt() -> Result<(), &'static str> {
+fn adopt() -> Result<(), ProgramError> {
     // SAFETY: Reads the auxiliary vector, which is there in every program.
     let block = unsafe { libc::getauxval(l4re::env::AT_L4_ENV) };
     // SAFETY: Null if there is no such entry, else what the loader put there, which stays as it is.
     unsafe { l4re::env::adopt(ptr::with_exposed_provenance_mut(block as usize)) };
     if l4re::env::cap(SUPERVISOR_NAME).is_none() {
-        return Err("this program is a function for Aerie; it runs as a worker only (runtime = \"linux\")");
+        return Err(ProgramError::NoWorker);
     }
     // SAFETY: The call has no pointers.
     match unsafe { libc::prctl(PR_SUPERVISE as libc::c_int) } {
         0 => Ok(()),
-        _ => Err("standard input or output was used before worker::serve; call it first"),
+        _ => Err(ProgramError::StreamsUsed),
     }
 }
 

@@ -54,9 +54,18 @@ pub(crate) fn serve<M: Machine + Copy, E: fmt::Display>(
     machine: M,
     function: impl Fn(Request, &Context) -> Result<Response, E>,
 ) -> InvokeError {
+    serve_from(machine, machine.now_ns(), function)
+}
+
+/// As [`serve`], in a worker whose runtime started at `start_runtime`.
+pub(crate) fn serve_from<M: Machine + Copy, E: fmt::Display>(
+    machine: M,
+    start_runtime: u64,
+    function: impl Fn(Request, &Context) -> Result<Response, E>,
+) -> InvokeError {
     let supervisor = SupervisorClient::new(machine);
     let mut times = WorkerTimes {
-        start_runtime: machine.now_ns(),
+        start_runtime,
         ..WorkerTimes::default()
     };
     let mut buffer = InlineBytes::new();
