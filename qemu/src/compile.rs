@@ -9,7 +9,9 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::c_source::{self, CError};
+use crate::libffi;
 use crate::resolve::Unit;
+use crate::tools::ToolError;
 use crate::workspace::{Class, Workspace, cargo};
 
 /// Flags for code without `std`: it runs at fixed addresses, in the kernel's case in the top 2 GiB.
@@ -19,12 +21,18 @@ const NATIVE_FLAGS: &str = "-Crelocation-model=static -Ccode-model=kernel -Cno-r
 /// Flags for ordinary programs: static, at a fixed address.
 const STD_FLAGS: &str = "-Ctarget-feature=+crt-static -Crelocation-model=static";
 
+/// Flags for the Python runtime: as for `std`, and randomness from the system call, because a static program has no
+/// `dlsym` to find the C library's function.
+const PYTHON_FLAGS: &str =
+    "-Ctarget-feature=+crt-static -Crelocation-model=static --cfg getrandom_backend=\"linux_raw\"";
+
 /// The compiler's flags for a class.
 #[must_use]
 pub fn class_flags(class: Class) -> &'static str {
     match class {
         Class::Native => NATIVE_FLAGS,
         Class::Std => STD_FLAGS,
+        Class::Python => PYTHON_FLAGS,
     }
 }
 
@@ -32,7 +40,7 @@ pub fn class_flags(class: Class) -> &'static str {
 fn panic_setting(class: Class) -> &'static str {
     match class {
         Class::Native => "profile.release.panic=\"abort\"",
-        Class::Std => "profile.release.panic=\"unwind\"",
+        Class::Std | Class::Python => "profile.release.panic=\"unwind\"",
     }
 }
 
@@ -81,6 +89,9 @@ pub enum CompileError {
         /// Where cargo's output is, if it was not shown.
         log: Option<PathBuf>,
     },
+    /// libffi, which the Python runtime is linked with, is missing.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
     /// A package has several binaries, none of them the wanted one.
     #[error("package `{package}` has no binary `{wanted}`; it has: {known}")]
     NoBinary {
@@ -170,6 +181,9 @@ impl Compiler<'_> {
     ) -> Result<Vec<Artifact>, CompileError> {
         let packages: BTreeSet<_> = units.iter().map(|unit| unit.package.as_str()).collect();
         let mut command = self.command(class, external, &packages);
+        if class == Class::Python {
+            libffi::link_statically(&mut command, &self.workspace.target.join(class.folder()))?;
+        }
         if let Some(log) = self.log {
             let file = File::options().create(true).append(true).open(log);
             command.stderr(file.map_err(|source| CompileError::Io {
@@ -214,7 +228,12 @@ impl Compiler<'_> {
         }
         command.args(["--config", panic_setting(class)]);
         let mut target = self.workspace.target.clone();
-        if let Some(manifest) = external {
+        if let (Some(manifest), Class::Python) = (external, class) {
+            // Its lock file pins versions that say they need a newer compiler than they do.
+            command
+                .args(["--locked", "--ignore-rust-version", "--manifest-path"])
+                .arg(manifest);
+        } else if let Some(manifest) = external {
             target.push("external");
             command.arg("--manifest-path").arg(manifest);
             for setting in EXTERNAL_SETTINGS {

@@ -8,7 +8,12 @@ use thiserror::Error;
 use crate::c_source;
 use crate::function::{self, Function, FunctionError};
 use crate::list::{Entry, Location, Module, ModuleKind, Program};
+use crate::python_code::{self, PythonCodeError};
 use crate::workspace::{Class, Workspace, WorkspaceError};
+
+/// The package that runs functions in Python: a workspace of its own, because its lock file pins other versions. A file of
+/// this name in `MODULE_SEARCH_PATH` is taken instead, which saves building it.
+const PYTHON_RUNTIME: &str = "python-runtime";
 
 /// Why a name of an entry stands for nothing usable.
 #[derive(Debug, Error)]
@@ -70,6 +75,9 @@ pub enum ResolveError {
     /// A package outside the project cannot be read.
     #[error(transparent)]
     Workspace(#[from] WorkspaceError),
+    /// The code of a function in Python is refused.
+    #[error(transparent)]
+    PythonCode(#[from] PythonCodeError),
     /// A function's manifest cannot be written.
     #[error("{}: {error}", folder.display())]
     Manifest {
@@ -233,23 +241,30 @@ impl Resolver<'_> {
         line: Option<&Location>,
         at: &str,
     ) -> Result<Source, ResolveError> {
-        match self.workspace.package(name) {
-            Some(package) => {
-                let no_class = || ResolveError::NoClass {
-                    at: at.to_owned(),
-                    name: name.to_owned(),
-                };
-                let class = package.class.ok_or_else(no_class)?;
-                let package = name.to_owned();
-                Ok(Source::Built(Unit {
-                    class,
-                    external_manifest: None,
-                    package,
-                    binary: None,
-                }))
-            }
-            None => self.file(entry, name, line, at).map(Source::File),
+        if let Some(package) = self.workspace.package(name) {
+            let no_class = || ResolveError::NoClass {
+                at: at.to_owned(),
+                name: name.to_owned(),
+            };
+            let class = package.class.ok_or_else(no_class)?;
+            return Ok(Source::Built(Unit {
+                class,
+                external_manifest: None,
+                package: name.to_owned(),
+                binary: None,
+            }));
         }
+        let manifest = self.workspace.root.join(PYTHON_RUNTIME).join("Cargo.toml");
+        let is_given = || self.search_path.iter().any(|folder| folder.join(name).is_file());
+        if name == PYTHON_RUNTIME && manifest.is_file() && !is_given() {
+            return Ok(Source::Built(Unit {
+                class: Class::Python,
+                external_manifest: Some(manifest),
+                package: name.to_owned(),
+                binary: None,
+            }));
+        }
+        self.file(entry, name, line, at).map(Source::File)
     }
 
     fn file(
@@ -347,7 +362,9 @@ impl Resolver<'_> {
             .ok_or_else(|| ResolveError::NoCode(function.folder.clone()))?;
         let path = function.folder.join(code);
         let is_source = function.manifest.runtime == Runtime::Linux && c_source::compiler_of(&path).is_some();
-        if path.is_file() {
+        if function.manifest.runtime == Runtime::Python {
+            Ok(Source::Bytes(python_code::read(&path)?))
+        } else if path.is_file() {
             Ok(if is_source {
                 Source::Compiled(path)
             } else {

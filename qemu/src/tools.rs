@@ -67,12 +67,24 @@ fn is_new_enough(version: &str) -> bool {
 /// # Errors
 /// The package cannot be installed: no apt, no rights, no network. The message has the exact command.
 pub fn require(program: &'static str, package: &str) -> Result<PathBuf, ToolError> {
-    if let Some(path) = find_program(program) {
+    require_found(program, package, || find_program(program))
+}
+
+/// What `find` finds; if nothing, the package that has it is installed first.
+///
+/// # Errors
+/// As [`require`].
+pub fn require_found(
+    name: &'static str,
+    package: &str,
+    find: impl Fn() -> Option<PathBuf>,
+) -> Result<PathBuf, ToolError> {
+    if let Some(path) = find() {
         return Ok(path);
     }
     let line = install_line(package, is_root());
     let error = |reason: &str| ToolError::NotInstalled {
-        program,
+        program: name,
         reason: reason.into(),
         line: line.clone(),
     };
@@ -82,15 +94,13 @@ pub fn require(program: &'static str, package: &str) -> Result<PathBuf, ToolErro
     if !is_root() && find_program("sudo").is_none() {
         return Err(error("that needs root's rights and there is no sudo"));
     }
-    eprintln!("{program} is missing; installing it:\n    {line}");
+    eprintln!("{name} is missing; installing it:\n    {line}");
     let status = Command::new("sh")
         .args(["-c", &line])
         .stdin(Stdio::inherit())
         .status();
     match status {
-        Ok(status) if status.success() => {
-            find_program(program).ok_or_else(|| error("apt did not install it"))
-        }
+        Ok(status) if status.success() => find().ok_or_else(|| error("apt did not install it")),
         Ok(status) => Err(error(&format!("apt-get: {status}"))),
         Err(cause) => Err(error(&cause.to_string())),
     }

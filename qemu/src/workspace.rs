@@ -15,6 +15,8 @@ pub enum Class {
     Native,
     /// Ordinary static glibc programs.
     Std,
+    /// A static glibc program with the Python interpreter in it, a workspace of its own.
+    Python,
 }
 
 impl Class {
@@ -24,6 +26,7 @@ impl Class {
         match self {
             Self::Native => "native",
             Self::Std => "std",
+            Self::Python => "python",
         }
     }
 }

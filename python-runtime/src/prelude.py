@@ -1,0 +1,226 @@
+"""What functions find around them: their importer, the module `faas`, and contexts. `native` is given."""
+
+import sys
+import _frozen_importlib
+import _thread
+
+ROOT = "/code/"
+Module = type(sys)
+
+
+class _Local:
+    """Thread-local data of the only thread, made so that classes can inherit from it."""
+
+
+_thread._local = _Local
+
+
+class Importer:
+    """Finds modules in the function's own code."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        base = name.replace(".", "/")
+        package = native.has_file(base + "/__init__.py")
+        file = base + "/__init__.py" if package else base + ".py"
+        if package or native.has_file(file):
+            spec = _frozen_importlib.ModuleSpec(name, Importer, origin=ROOT + file, is_package=package)
+            spec.has_location = True
+        elif native.has_folder(base):
+            spec = _frozen_importlib.ModuleSpec(name, None, is_package=True)
+        else:
+            return None
+        if spec.submodule_search_locations is not None:
+            spec.submodule_search_locations.append(ROOT + base)
+        return spec
+
+    @staticmethod
+    def create_module(spec):
+        return None
+
+    @staticmethod
+    def exec_module(module):
+        exec(Importer.get_code(module.__name__), module.__dict__)
+
+    @staticmethod
+    def get_filename(name):
+        spec = Importer.find_spec(name)
+        if spec is None or spec.loader is None:
+            raise ImportError("no module " + name, name=name)
+        return spec.origin
+
+    @staticmethod
+    def get_code(name):
+        file = Importer.get_filename(name)
+        return compile(Importer.get_data(file), file, "exec", dont_inherit=True)
+
+    @staticmethod
+    def get_source(name):
+        return Importer.get_data(Importer.get_filename(name)).decode()
+
+    @staticmethod
+    def is_package(name):
+        return Importer.get_filename(name).endswith("/__init__.py")
+
+    @staticmethod
+    def get_data(path):
+        data = native.read_file(path[len(ROOT):]) if path.startswith(ROOT) else None
+        if data is None:
+            raise FileNotFoundError(2, "not part of the function's code", path)
+        return data
+
+
+class InvokeError(Exception):
+    """A nested invocation failed: `kind` as in the manager's list of errors, `message` for people."""
+
+    __module__ = "faas"
+
+    def __init__(self, kind, message):
+        super().__init__(kind + ": " + message)
+        self.kind = kind
+        self.message = message
+
+
+class Reply(bytes):
+    """What a nested invocation answered: its bytes."""
+
+    __module__ = "faas"
+    __slots__ = ()
+
+    @property
+    def text(self):
+        return self.decode()
+
+    def json(self):
+        return native.loads(bytes(self))
+
+
+class Context:
+    """The invocation that a handler serves."""
+
+    __module__ = "faas"
+    __slots__ = ("request_id", "depth")
+
+    def __init__(self, request_id, depth):
+        self.request_id = request_id
+        self.depth = depth
+
+    @property
+    def function_name(self):
+        return native.function()[0]
+
+    @property
+    def function_version(self):
+        return native.function()[1]
+
+    @property
+    def memory_limit(self):
+        return native.function()[2]
+
+    def remaining_time_ms(self):
+        return native.remaining_ns() // 1000000
+
+
+def encode(value):
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    return native.dumps(value)
+
+
+def invoke(name, payload=b"", timeout=None):
+    """Calls a function. A text is sent as it is, bytes too, other values as JSON; `timeout` is in seconds."""
+    payload = payload.encode() if isinstance(payload, str) else encode(payload)
+    limit = 0 if timeout is None else max(1, int(timeout * 1000000000))
+    kind, answer = native.invoke(name, payload, limit)
+    if kind is None:
+        return Reply(answer)
+    raise InvokeError(kind, answer)
+
+
+def log(*values):
+    """Writes a line to the invocation's log."""
+    print(*values, file=sys.stderr, flush=True)
+
+
+def add_faas(env):
+    faas = Module("faas", "The platform that runs this function.")
+    faas.invoke, faas.log, faas.env = invoke, log, env
+    faas.InvokeError, faas.Reply, faas.Context = InvokeError, Reply, Context
+    sys.modules["faas"] = faas
+
+
+class HandlerError(Exception):
+    """The code has no handler that can be called."""
+
+    __module__ = "faas"
+
+
+def find_handler(module, name):
+    names = [name] if name else ["handler", "main"]
+    for name in names:
+        found = module.__dict__.get(name)
+        if callable(found):
+            return name, found
+    raise HandlerError(
+        module.__name__ + " has no function " + " or ".join(names)
+        + "; define it, or name another one with the key handler"
+    )
+
+
+def load(module_name, function_name):
+    """Imports the code; returns whether the handler takes text, and the handler."""
+    sys.stdout.reconfigure(line_buffering=True)
+    sys.meta_path.insert(1, Importer)
+    __import__(module_name)
+    name, found = find_handler(sys.modules[module_name], function_name)
+    return name == "main", found
+
+
+def call(takes_text, handler, request, request_id, depth):
+    """Serves a request; both are bytes."""
+    if not takes_text:
+        return encode(handler(native.event(request), Context(request_id, depth)))
+    result = handler(request.decode())
+    if isinstance(result, str):
+        return result.encode()
+    if result is None or isinstance(result, (bytes, bytearray, memoryview)):
+        return bytes(result or b"")
+    raise TypeError("main must return str, bytes or None, not " + type(result).__name__)
+
+
+def reseed():
+    """Gives the generator of `random` new randomness."""
+    random = sys.modules.get("random")
+    if random is not None:
+        random.seed(native.entropy())
+
+
+def exit_code(error):
+    """The exit code that a SystemExit stands for; a text is printed."""
+    code = error.code
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    print(code, file=sys.stderr)
+    return 1
+
+
+def flush():
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            pass
+
+
+def place(error):
+    """File, line and function where an exception was raised, or ""."""
+    entry = error.__traceback__
+    found = ""
+    while entry is not None:
+        code = entry.tb_frame.f_code
+        if code.co_filename.startswith(ROOT):
+            found = code.co_filename[len(ROOT):] + ":" + str(entry.tb_lineno) + " in " + code.co_name
+        entry = entry.tb_next
+    return found
