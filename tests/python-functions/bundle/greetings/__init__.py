@@ -1,0 +1,5 @@
+"""A package."""
+
+
+def polite(word):
+    return word.title()

@@ -1,0 +1,5 @@
+import nowhere
+
+
+def main(arg):
+    return arg
