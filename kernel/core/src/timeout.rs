@@ -206,8 +206,11 @@ impl TimeoutQueue {
 
     /// Programs the timer anew, whatever was programmed by others on this CPU's behalf.
     pub(crate) fn reprogram(&self, domain: &Domain) {
+        let before = self.programmed.get(domain);
         self.fired(domain);
         self.program(domain);
+        // Time for dying objects is in no queue.
+        self.program_at(domain, before);
     }
 }
 

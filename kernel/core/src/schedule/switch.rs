@@ -317,7 +317,8 @@ pub(crate) fn place(thread: Ref<Thread>, target: u32, priority: u8, slice_ns: u6
     }
     thread.set_priority(&domain, priority);
     if queued {
-        home.run_queue.push_back(&domain, thread);
+        // Even one that was in no queue, as its CPU had just left it to move it: whoever runs there has a slice from now on.
+        enqueue(&domain, home, thread);
     }
     if home.number() == target {
         thread.moving_to.set(&domain, None);
