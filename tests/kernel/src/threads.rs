@@ -2,11 +2,12 @@
 #![expect(unsafe_code, reason = "registers are looked at in assembly")]
 
 use crate::exceptions::{Event, Victim, ex_regs_patiently, touch};
-use crate::harness::{FACTORY, PRIORITY, Test, TestResult, settled_counters};
+use crate::harness::{FACTORY, PRIORITY, Test, TestResult, eventually, settled_counters};
 use crate::partner::{Partner, Place, Role};
 use crate::{check, check_eq, tests};
+use alloc::sync::Arc;
 use core::arch::naked_asm;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use l4::object::{Irq, MapEntry, Placement, Scheduler, Start, Task, Thread};
 use l4::protocol::thread::EX_REGS_CANCEL;
 use l4::{CapIndex, Error, NEVER, Rights, Tag, Utcb, syscall, utcb};
@@ -132,8 +133,14 @@ fn spin() {
 fn ex_regs_redirects_a_running_thread() -> TestResult {
     for cpu in 0..crate::harness::cpu_count()?.min(2) {
         let before = REDIRECTED.load(Ordering::SeqCst);
-        let mut victim = Victim::start(cpu, PRIORITY - 1, spin)?;
-        clock::sleep(1_000_000);
+        let is_spinning = Arc::new(AtomicBool::new(false));
+        let tell = is_spinning.clone();
+        let mut victim = Victim::start(cpu, PRIORITY - 1, move || {
+            tell.store(true, Ordering::SeqCst);
+            spin();
+        })?;
+        // Before, it does not know its own capability, with which it ends.
+        check!(eventually(|| is_spinning.load(Ordering::SeqCst)));
         ex_regs_patiently(victim.cap(), redirected_address(), u64::MAX, 0)?;
         check_eq!(victim.next()?, Event::Ended(Ending::Died));
         check_eq!(REDIRECTED.load(Ordering::SeqCst), before + 1);
