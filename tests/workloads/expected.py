@@ -2,7 +2,8 @@
 """What the workloads in functions/python/ return, computed by the Python that runs this program.
 
     expected.py --seed=N [--seeds=COUNT] [NAME …]   a line of JSON for each workload and seed
-    expected.py --check LOG                         compares what the entry `workloads` printed to its console
+    expected.py --check LOG                         compares what the entry `workloads` printed to its console, and
+                                                    prints the figure `workloads_right`: right calls of all calls
 
 A line is `{"digest": …, "input": …, "name": …, "result": …, "seed": …}`; the digest is described at `digest`. On the console such
 lines have `WORKLOAD ` before them, and the totals of a balanced load `BALANCED `. A native counterpart has the name of
@@ -13,6 +14,7 @@ import argparse
 import hashlib
 import importlib.util
 import json
+import re
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -74,26 +76,45 @@ def total_digest(name, seed, calls):
     return f"{total:016x}"
 
 
+# How many calls the run made, as its last lines say.
+TOTALS = re.compile(r"(\d+) calls succeeded, (\d+) failed$")
+NOT_MADE = re.compile(r"(\d+) calls were not made$")
+
+
+def calls_of(log):
+    """How many calls a console's log should have results of, failed and missing ones included; `None` without totals."""
+    totals, not_made = None, 0
+    for line in log.splitlines():
+        if found := TOTALS.search(line.rstrip()):
+            totals = int(found[1]) + int(found[2])
+        elif found := NOT_MADE.search(line.rstrip()):
+            not_made = int(found[1])
+    return None if totals is None else totals + not_made
+
+
 def differences(log):
-    """Compares the lines of a console's log. Returns how many were right, and texts about the others."""
+    """Compares the lines of a console's log. Returns how many calls were right, and texts about the wrong lines."""
     right, wrong = 0, []
     for line in log.splitlines():
         for word, compare in (("WORKLOAD ", compare_call), ("BALANCED ", compare_total)):
             at = line.find(word + "{")
             if at >= 0:
-                difference = parsed(line[at + len(word) :], compare)
-                right += difference is None
+                calls, difference = parsed(line[at + len(word) :], compare)
+                right += calls
                 wrong += [difference] if difference else []
     return right, wrong
 
 
 def parsed(text, compare):
+    """Compares a line: how many right calls it stands for, and what is wrong with it."""
     try:
-        return compare(json.loads(text))
+        line = json.loads(text)
+        difference = compare(line)
+        return (0, difference) if difference else (line.get("calls", 1), None)
     except ValueError as error:
-        return f"no JSON ({error}): {text[:100]}"
+        return 0, f"no JSON ({error}): {text[:100]}"
     except (KeyError, TypeError) as error:
-        return f"{error} in {text[:100]}"
+        return 0, f"{error} in {text[:100]}"
 
 
 def compare_call(line):
@@ -118,12 +139,14 @@ def check(path):
     """Prints how a console's log compares; returns the exit code."""
     text = Path(path).read_text(encoding="utf-8", errors="replace")
     right, wrong = differences(text)
+    calls = calls_of(text)
     for difference in wrong:
         print(difference)
-    print(f"{right} lines as Python {sys.version.split()[0]} computes them, {len(wrong)} not")
-    if right + len(wrong) == 0:
-        print(f"{path} has no line with WORKLOAD or BALANCED")
-    return 0 if right and not wrong else 1
+    if calls is None:
+        print(f"{path} has no line `N calls succeeded, N failed`: the run did not end")
+        return 1
+    print(f"workloads_right {right} of {calls} (compared with Python {sys.version.split()[0]})")
+    return 0 if right == calls > 0 and not wrong else 1
 
 
 def main():

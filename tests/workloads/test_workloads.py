@@ -221,18 +221,31 @@ class Checking(unittest.TestCase):
 
     def test_totals(self):
         total = {"name": "fib", "seed": 2, "calls": 3, "digest": expected.total_digest("fib", 2, 3)}
-        self.assertEqual(expected.differences("BALANCED " + expected.canonical(total)), (1, []))
+        self.assertEqual(expected.differences("BALANCED " + expected.canonical(total)), (3, []))
         total["calls"] = 2
         self.assertEqual(len(expected.differences("BALANCED " + expected.canonical(total))[1]), 1)
 
-    def test_a_log_without_lines_is_a_failure(self):
+    def judge(self, text):
+        """The exit code and the last line of `--check` for a log."""
         with tempfile.TemporaryDirectory() as folder:
             log = Path(folder, "log")
-            log.write_text("nothing")
+            log.write_text(text)
             command = [sys.executable, expected.__file__, "--check", str(log)]
-            self.assertEqual(subprocess.run(command, stdout=subprocess.DEVNULL).returncode, 1)
-            log.write_text(self.line())
-            self.assertEqual(subprocess.run(command, stdout=subprocess.DEVNULL).returncode, 0)
+            done = subprocess.run(command, stdout=subprocess.PIPE, universal_newlines=True)
+            return done.returncode, done.stdout.splitlines()[-1].split(" (")[0]
+
+    def test_all_calls_must_be_right(self):
+        totals = "2 calls succeeded, 0 failed\r\n"
+        self.assertEqual(self.judge(self.line() * 2 + totals), (0, "workloads_right 2 of 2"))
+        self.assertEqual(self.judge(self.line() + totals), (1, "workloads_right 1 of 2"))
+        self.assertEqual(self.judge(self.line() + self.line(seed=8) + totals), (1, "workloads_right 1 of 2"))
+        self.assertEqual(self.judge(self.line() + "1 calls succeeded, 1 failed\n"), (1, "workloads_right 1 of 2"))
+        self.assertEqual(self.judge(self.line() * 2 + totals + "3 calls were not made\n"), (1, "workloads_right 2 of 5"))
+
+    def test_a_log_without_an_end_or_without_lines_is_a_failure(self):
+        self.assertEqual(self.judge("nothing")[0], 1)
+        self.assertEqual(self.judge(self.line())[0], 1)
+        self.assertEqual(self.judge("0 calls succeeded, 0 failed\n")[0], 1)
 
     def test_digests_are_short_and_of_the_canonical_form(self):
         self.assertEqual(expected.canonical({"b": [1, None], "a": True}), '{"a":true,"b":[1,null]}')
