@@ -184,6 +184,16 @@ fn numbers_of_errors() {
         ImageFault::NotNative,
         ImageFault::IsNative,
         ImageFault::RunnerOverlap,
+        ImageFault::ZipTruncated,
+        ImageFault::ZipDamaged,
+        ImageFault::ZipTooManyFiles,
+        ImageFault::UnpackedTooLarge,
+        ImageFault::ZipBadName,
+        ImageFault::ZipTwice,
+        ImageFault::NativeExtension,
+        ImageFault::ZipEncrypted,
+        ImageFault::ZipCompression,
+        ImageFault::NotText,
     ]);
     check_numbers(&[
         FaultKind::Read,

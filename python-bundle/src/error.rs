@@ -1,5 +1,6 @@
 //! Why code is no bundle.
 
+use alloc::string::String;
 use core::fmt;
 
 use crate::{FILES_MAX, NAME_MAX, UNPACKED_MAX};
@@ -25,6 +26,11 @@ pub enum BundleError {
     Encrypted(String),
     /// A file is compressed by something else than "deflate".
     Compression(String),
+    /// The code is neither a zip nor text in UTF-8.
+    NotText {
+        /// Where the first wrong byte is.
+        at: usize,
+    },
 }
 
 impl fmt::Display for BundleError {
@@ -59,8 +65,9 @@ impl fmt::Display for BundleError {
                     "`{name}` is compressed in an unusual way; make the zip with `zip -r` or zipfile"
                 )
             }
+            Self::NotText { at } => write!(f, "neither a zip nor UTF-8 (byte {at}); save the file as UTF-8"),
         }
     }
 }
 
-impl std::error::Error for BundleError {}
+impl core::error::Error for BundleError {}

@@ -3,15 +3,25 @@
 //! [`pack`] makes a zip, the same bytes from the same files whatever their order and times; [`Bundle::open`] reads one
 //! that anybody may have made. What cannot work or must not be is refused when it is opened, before anything is
 //! unpacked: names that lead out of the archive, more than the limits, native extensions, encryption.
+//! [`check`] does so without keeping anything, for who passes code on.
+#![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
+mod check;
 mod crc32;
+mod directory;
 mod error;
+mod fields;
+mod handler;
 mod name;
 mod read;
 mod write;
 
+pub use check::check;
 pub use error::BundleError;
+pub use handler::Handler;
 pub use read::Bundle;
 pub use write::pack;
 

@@ -1,5 +1,7 @@
 //! Names of files in a bundle.
 
+use alloc::string::ToString;
+
 use crate::{BundleError, NAME_MAX};
 
 /// Endings of compiled extension modules.

@@ -1,6 +1,8 @@
 //! Writes zip files.
 
-use std::collections::BTreeMap;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use crate::crc32::crc32;
 use crate::{BundleError, FILES_MAX, UNPACKED_MAX, name};

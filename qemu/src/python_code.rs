@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use python_bundle::{Bundle, BundleError, is_zip, pack};
+use python_bundle::{Bundle, BundleError, check, is_zip, pack};
 use thiserror::Error;
 
 use crate::function::FILE_NAME;
@@ -19,21 +19,13 @@ pub enum PythonCodeError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A zip, or what a folder would become as one, is refused.
+    /// A source file or zip, or what a folder would become as one, is refused.
     #[error("{}: {error}", path.display())]
     Bundle {
-        /// The zip or folder.
+        /// The file or folder.
         path: PathBuf,
         /// Why.
         error: BundleError,
-    },
-    /// A source file is no text.
-    #[error("{}: not UTF-8 (byte {at}); save the file as UTF-8", path.display())]
-    NotUtf8 {
-        /// The file.
-        path: PathBuf,
-        /// Where the first wrong byte is.
-        at: usize,
     },
 }
 
@@ -57,12 +49,8 @@ pub fn read(path: &Path) -> Result<Vec<u8>, PythonCodeError> {
     })?;
     if is_zip(&code) {
         Bundle::open(&code).map_err(refused)?;
-    } else if let Err(error) = std::str::from_utf8(&code) {
-        return Err(PythonCodeError::NotUtf8 {
-            path: path.to_owned(),
-            at: error.valid_up_to(),
-        });
     }
+    check(&code).map_err(refused)?;
     Ok(code)
 }
 

@@ -407,6 +407,27 @@ texts! {
         IsNative: "it is a native program; set runtime = \"native\" for it";
         /// It lies where the image that runs it does.
         RunnerOverlap: "a segment lies at 0x70000000, where linux-abi is; link the program elsewhere";
+        /// A zip without its end.
+        ZipTruncated: "the zip is cut off; copy it again";
+        /// A zip whose headers contradict each other.
+        ZipDamaged: "the zip is damaged; make it again";
+        /// A zip with too many files.
+        ZipTooManyFiles: "the zip has more than 8192 files; leave tests and documentation out";
+        /// A zip or source file with too many bytes.
+        UnpackedTooLarge: "its files have more than 64 MiB unpacked; leave data out";
+        /// A zip with a name that leads out of it.
+        ZipBadName: "the zip has a file whose name is absolute, has `..`, backslashes or control characters, or more \
+                     than 255 bytes; rename it";
+        /// A zip that has a name twice.
+        ZipTwice: "the zip has a file twice; make it again";
+        /// A compiled extension module among Python files.
+        NativeExtension: "the zip has a compiled extension module, which cannot be loaded; take packages in pure Python";
+        /// A zip that needs a password.
+        ZipEncrypted: "the zip is encrypted; make it without a password";
+        /// A zip that is compressed by something else than "deflate".
+        ZipCompression: "the zip is compressed in an unusual way; make it with `zip -r` or zipfile";
+        /// Neither a zip nor source text.
+        NotText: "neither a zip nor source text in UTF-8; save the file as UTF-8";
     }
 }
 

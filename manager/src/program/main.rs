@@ -11,6 +11,7 @@ extern crate alloc;
 mod answers;
 mod machine;
 mod program;
+mod python;
 mod registry;
 mod requests;
 mod runtimes;

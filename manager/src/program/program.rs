@@ -1,5 +1,6 @@
 //! What an action runs: code that was checked, and the plan of its workers' tasks.
 
+use crate::python;
 use crate::runtimes::Runtimes;
 use alloc::string::String;
 use alloc::vec;
@@ -49,7 +50,10 @@ impl Program {
                 loader::Program::prepare(Dataspace(code.index()), Some(definition.code_bytes))
                     .map_err(image_error)?,
             ),
-            Runtime::Python => None,
+            Runtime::Python => {
+                python::check(Dataspace(code.index()), definition.code_bytes)?;
+                None
+            }
         };
         let (program, runner) = match (runtime, &own) {
             (Runtime::Native, Some(own)) if own.image().is_native => (own, None),

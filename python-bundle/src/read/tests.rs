@@ -1,7 +1,8 @@
 use super::*;
-use crate::{is_zip, pack};
+use crate::directory::{END_SIZE, ENTRY_SIZE};
+use crate::{UNPACKED_MAX, check, is_zip, pack};
+use alloc::vec::Vec;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
 
 fn files(list: &[(&str, &[u8])]) -> BTreeMap<String, Vec<u8>> {
     list.iter()
@@ -112,7 +113,9 @@ proptest! {
             let at = at.index(zip.len());
             zip[at] = value;
         }
+        let is_fine = check(&zip).is_ok();
         if let Ok(bundle) = Bundle::open(&zip) {
+            prop_assert!(is_fine);
             for name in bundle.names() {
                 let _ = bundle.read(name);
             }

@@ -10,7 +10,7 @@ use interfaces::faas::{
     ActionConfig, Block, ConfigField, Definition, ENVIRONMENT_MAX, FaasError, ImageFault, InvokeOptions,
     NAME_MAX, NameFault, PAYLOAD_MAX, Payload,
 };
-use interfaces::manifest::StartMode;
+use interfaces::manifest::{Runtime, StartMode};
 use l4::object::Dataspace;
 use l4::{CapIndex, Error, Tag, Utcb, syscall};
 use l4_rpc::{CallError, Cap, REPLY_BYTES};
@@ -35,7 +35,7 @@ pub(crate) struct Attacker {
     /// Code of a good function.
     code: OwnedCap,
     image: Vec<u8>,
-    random: Rng,
+    pub(crate) random: Rng,
     unexpected: u32,
 }
 
@@ -47,9 +47,11 @@ impl Attacker {
                 attacker.names();
                 attacker.configurations();
                 attacker.images();
+                attacker.zips();
                 attacker.dataspaces();
                 attacker.payloads();
                 attacker.random_input(rounds);
+                attacker.random_zips(rounds);
                 attacker.still_served("the end");
                 attacker.unexpected == 0
             }
@@ -79,7 +81,7 @@ impl Attacker {
     }
 
     /// Counts an answer that is not what it must be.
-    fn expect<T>(
+    pub(crate) fn expect<T>(
         &mut self,
         what: &str,
         answer: Result<T, ClientError>,
@@ -92,13 +94,13 @@ impl Attacker {
         }
     }
 
-    fn complain(&mut self, what: &str, why: &dyn core::fmt::Display) {
+    pub(crate) fn complain(&mut self, what: &str, why: &dyn core::fmt::Display) {
         self.unexpected += 1;
         println!("UNEXPECTED: {what}: {why}");
     }
 
     /// The good function still works.
-    fn still_served(&mut self, when: &str) {
+    pub(crate) fn still_served(&mut self, when: &str) {
         match echo(&self.session, &mut self.random) {
             Ok(true) => {}
             Ok(false) => self.complain(when, &"the good function's result is wrong"),
@@ -389,9 +391,15 @@ impl Attacker {
     }
 
     fn create_from(&self, bytes: &[u8]) -> Result<(), ClientError> {
+        self.create_with(bytes, Runtime::Native)
+    }
+
+    /// Creates a function whose code are these bytes.
+    pub(crate) fn create_with(&self, bytes: &[u8], runtime: Runtime) -> Result<(), ClientError> {
         let code = seal_copy(bytes).map_err(CallError::Protocol)?;
         let definition = Definition {
             code_bytes: bytes.len() as u64,
+            config: ActionConfig { runtime, ..config() },
             ..self.definition(BAD.as_bytes())
         };
         self.create(definition, code.index())

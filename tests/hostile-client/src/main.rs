@@ -12,6 +12,7 @@ mod attempts;
 mod elf;
 mod neighbour;
 mod world;
+mod zip;
 
 use l4re::{env, println};
 
