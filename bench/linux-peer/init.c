@@ -1,4 +1,4 @@
-/* What Linux does for a process per invocation, measured: the first and only process of the peer guest.
+/* What Linux does for a process per invocation, measured: the first process of the peer guest.
  *
  * Each figure is printed as one line `PEER {"name": …, "ticks": …, "ns": …}`, the median of its samples. Ticks are
  * those of the time-stamp counter; under QEMU's `-icount shift=0` one tick is one instruction. Everything runs on
@@ -7,6 +7,8 @@
  * The kernel's command line has `peer=boot` if only the time to this program is wanted.
  */
 #define _GNU_SOURCE
+#include "peer.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -31,14 +33,13 @@ enum {
     PAGE_SIZE = 4096,
     IDLE_WARM_UP = 64,   /* children before the first reading: they fill the kernel's caches */
     IDLE_MEASURED = 256,
-    MAX_SAMPLES = 2000,
     EXIT_PORT = 0xf4,    /* QEMU's isa-debug-exit: 0x10 makes exit status 33, 0x11 makes 35 */
 };
 
-static uint64_t samples[MAX_SAMPLES];
-static double ticks_per_ns;
+uint64_t samples[MAX_SAMPLES];
+double ticks_per_ns;
 
-static void finish(int is_success) {
+static _Noreturn void finish(int is_success) {
     fflush(stdout);
     tcdrain(STDOUT_FILENO); /* the exit below does not wait for the serial line */
     if (ioperm(EXIT_PORT, 4, 1) == 0)
@@ -48,18 +49,18 @@ static void finish(int is_success) {
         pause();
 }
 
-static void fail(const char *what) {
+void fail(const char *what) {
     printf("peer: %s: %s\n", what, strerror(errno));
     finish(0);
 }
 
-static uint64_t ticks(void) {
+uint64_t ticks(void) {
     uint32_t low, high;
     __asm__ volatile("lfence; rdtsc; lfence" : "=a"(low), "=d"(high)::"memory");
     return (uint64_t)high << 32 | low;
 }
 
-static uint64_t nanoseconds(void) {
+uint64_t nanoseconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return now.tv_sec * 1000000000ull + now.tv_nsec;
@@ -77,8 +78,7 @@ static int compare(const void *left, const void *right) {
     return (a > b) - (a < b);
 }
 
-/* Prints the median of the first `count` samples, each of which covers `divisor` operations. */
-static void report(const char *name, int count, double divisor) {
+void report(const char *name, int count, double divisor) {
     qsort(samples, count, sizeof samples[0], compare);
     double median = samples[count / 2] / divisor;
     printf("PEER {\"name\": \"%s\", \"ticks\": %.1f, \"ns\": %.1f}\n", name, median, median / ticks_per_ns);
@@ -253,5 +253,6 @@ int main(int count, char **arguments) {
         measure_round_trip("pipe_cross_core", 1000, 0, 1);
     measure_process(200);
     measure_idle_memory();
+    measure_programs();
     finish(1);
 }

@@ -24,7 +24,7 @@ client-bench: invokes a function again and again and shows how long each phase t
       --memory=SIZE      memory limit of a worker (as the manifest says)
       --format=FORMAT    table, json, both, or none: what is printed at the end (both)
       --show             print each reply or error
-      --figures          print what an invocation costs, for 'make bench', and nothing else
+      --figures          print what invocations of the image's functions cost, for 'make bench', and nothing else
       --check-leaks      do it twice, and fail if afterwards the machine has more in use than between; needs 'debug'
       --expect=KIND      succeed if and only if everything fails with an error of this kind, e.g. fault
   -h, --help             print this

@@ -37,8 +37,8 @@ pub(super) struct Figure {
     pub(super) name: &'static str,
     /// Its unit when instructions are counted.
     pub(super) unit: &'static str,
-    /// What it must reach.
-    pub(super) goal: Goal,
+    /// What it must reach; `None` where a ratio of it must reach something.
+    pub(super) goal: Option<Goal>,
     /// What it is compared with.
     pub(super) peer: LinuxOperation,
 }
@@ -55,8 +55,27 @@ const fn instructions(
     Figure {
         name,
         unit: INSTRUCTIONS,
-        goal: Goal::AtMost(limit),
+        goal: Some(Goal::AtMost(limit)),
         peer: Some((peer_title, peer)),
+    }
+}
+
+/// What is measured of a program that both guests run, to be compared as a ratio.
+const fn same_program(name: &'static str, peer_title: &'static str) -> Figure {
+    Figure {
+        name,
+        unit: INSTRUCTIONS,
+        goal: None,
+        peer: Some((peer_title, name)),
+    }
+}
+
+const fn ratio(name: &'static str, goal: Goal) -> Figure {
+    Figure {
+        name,
+        unit: "ratio",
+        goal: Some(goal),
+        peer: None,
     }
 }
 
@@ -65,8 +84,16 @@ pub(super) const BOOT_RATIO: &str = "boot_ratio";
 /// Throughput of two clients over that of one.
 pub(super) const SCALING: &str = "scaling_2";
 
+const PYTHON_CPU: &str = "python_cpu";
+const PYTHON_BOOT: &str = "python_boot";
+const PYTHON_CPU_RATIO: &str = "python_cpu_ratio";
+const PYTHON_BOOT_RATIO: &str = "python_boot_ratio";
+
+/// Figures that cannot be had without the Linux guest.
+pub(super) const NEED_PEER: [&str; 3] = [BOOT_RATIO, PYTHON_CPU_RATIO, PYTHON_BOOT_RATIO];
+
 /// All figures, in the order of the table.
-pub(super) const FIGURES: [Figure; 10] = [
+pub(super) const FIGURES: [Figure; 18] = [
     instructions("null_call", 100.0, "getppid", "null_call"),
     instructions("ipc_round_trip", 700.0, "pipe round trip", "pipe_fork"),
     instructions("page_fault", 1_000.0, "anonymous page fault", "page_fault"),
@@ -77,21 +104,24 @@ pub(super) const FIGURES: [Figure; 10] = [
     Figure {
         name: "worker_memory_kib",
         unit: "KiB",
-        goal: Goal::AtMost(64.0),
+        goal: Some(Goal::AtMost(64.0)),
         peer: Some(("idle exec'd process", "idle_process")),
     },
-    Figure {
-        name: BOOT_RATIO,
-        unit: "ratio",
-        goal: Goal::AtMost(0.5),
-        peer: None,
-    },
-    Figure {
-        name: SCALING,
-        unit: "ratio",
-        goal: Goal::AtLeast(1.75),
-        peer: None,
-    },
+    instructions("linux_getpid", 250.0, "the same program", "linux_getpid"),
+    instructions(
+        "linux_clock_gettime",
+        200.0,
+        "the same program",
+        "linux_clock_gettime",
+    ),
+    instructions("futex_ping_pong", 3_000.0, "the same program", "futex_ping_pong"),
+    instructions("invoke_linux", 150_000.0, "vfork+exec of the same", "stream"),
+    same_program(PYTHON_CPU, "the same program"),
+    same_program(PYTHON_BOOT, "vfork+exec of the same"),
+    ratio(PYTHON_CPU_RATIO, Goal::AtMost(1.02)),
+    ratio(PYTHON_BOOT_RATIO, Goal::AtMost(1.0)),
+    ratio(BOOT_RATIO, Goal::AtMost(0.5)),
+    ratio(SCALING, Goal::AtLeast(1.75)),
 ];
 
 /// Time to boot, in [`TIMES`] and the results.
@@ -161,17 +191,20 @@ pub(super) fn read_bench(console: &str) -> Result<Values, String> {
     Ok(lines.into_iter().map(|line| (line.name, line.value)).collect())
 }
 
-/// Reads the Linux guest's figures: instructions if they were counted, else nanoseconds.
+/// Reads the Linux guest's figures: instructions if they were counted, else nanoseconds. What the programs print that
+/// Aerie's guest runs as well looks as it does there.
 ///
 /// # Errors
 /// The text of a marked line that is no figure.
 pub(super) fn read_peer(console: &str, is_counted: bool) -> Result<Values, String> {
-    let lines = marked::<PeerLine>(console, PEER_MARK)?;
-    let value = |line: PeerLine| {
+    let mut values = read_bench(console)?;
+    for line in marked::<PeerLine>(console, PEER_MARK)? {
         let time = if is_counted { line.ticks } else { line.ns };
-        Some((line.name, line.kib.or(time)?))
-    };
-    Ok(lines.into_iter().filter_map(value).collect())
+        if let Some(value) = line.kib.or(time) {
+            values.insert(line.name, value);
+        }
+    }
+    Ok(values)
 }
 
 fn marked<'a, T: Deserialize<'a>>(console: &'a str, mark: &str) -> Result<Vec<T>, String> {
@@ -181,6 +214,16 @@ fn marked<'a, T: Deserialize<'a>>(console: &'a str, mark: &str) -> Result<Vec<T>
     texts
         .map(|text| serde_json::from_str(text.trim()).map_err(|error| format!("{text}: {error}")))
         .collect()
+}
+
+/// Aerie's instructions over Linux's where a promise is about them.
+pub(super) fn counted_ratios(aerie: &Values, linux: &Values) -> Values {
+    let pairs = [(PYTHON_CPU_RATIO, PYTHON_CPU), (PYTHON_BOOT_RATIO, PYTHON_BOOT)];
+    let ratio = |(ratio, name): (&str, &str)| {
+        let linux = linux.get(name).filter(|&&value| value > 0.0)?;
+        Some((ratio.to_owned(), aerie.get(name)? / linux))
+    };
+    pairs.into_iter().filter_map(ratio).collect()
 }
 
 /// Keeps the smaller value for each name.
@@ -236,7 +279,7 @@ pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
 /// The table for people. The ratio says how many times as much Linux needs.
 pub(super) fn table(rows: &[Row]) -> String {
     let mut text = format!(
-        "{:<24}{:<14}{:>12}{:>12}{:>13}  {:<25}{}\n",
+        "{:<26}{:<14}{:>12}{:>12}{:>13}  {:<25}{}\n",
         "name", "unit", "Aerie", "Linux", "Linux/Aerie", "Linux operation", "goal"
     );
     for row in rows {
@@ -250,7 +293,7 @@ pub(super) fn table(rows: &[Row]) -> String {
             None => String::new(),
         };
         let line = format!(
-            "{:<24}{:<14}{:>12}{:>12}{:>13}  {:<25}{goal}",
+            "{:<26}{:<14}{:>12}{:>12}{:>13}  {:<25}{goal}",
             row.name,
             row.unit,
             number(row.value),
@@ -293,6 +336,7 @@ mod tests {
         assert_eq!((bench["null_call"], bench["page_fault"]), (84.0, 900.5));
         let counted = read_peer(console, true).unwrap();
         assert_eq!((counted["null_call"], counted["idle_process"]), (323.0, 78.1));
+        assert_eq!(counted["page_fault"], 900.5, "of a program that both guests run");
         assert_eq!(read_peer(console, false).unwrap()["null_call"], 400.0);
         assert!(read_bench("BENCH {\"name\":1}").is_err());
     }
@@ -308,6 +352,15 @@ mod tests {
             values,
             Values::from([("a".into(), 2.0), ("b".into(), 4.0), ("c".into(), 1.0)])
         );
+    }
+
+    #[test]
+    fn ratios_need_both_sides() {
+        let aerie = Values::from([("python_cpu".into(), 51.0), ("python_boot".into(), 8.0)]);
+        let linux = Values::from([("python_cpu".into(), 50.0), ("null_call".into(), 1.0)]);
+        let ratios = counted_ratios(&aerie, &linux);
+        assert_eq!(ratios, Values::from([("python_cpu_ratio".into(), 1.02)]));
+        assert!(counted_ratios(&aerie, &Values::from([("python_cpu".into(), 0.0)])).is_empty());
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod cpio;
 mod figures;
 mod load;
 mod peer;
+mod shared;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,9 @@ use crate::run::{find_qemu, interrupt_flag};
 use crate::steps::Steps;
 use crate::tools;
 
-use figures::{BOOT, BOOT_RATIO, FIGURES, Figure, INSTRUCTIONS, LinuxOperation, Row, SCALING, TIMES, Values};
+use figures::{
+    BOOT, BOOT_RATIO, FIGURES, Figure, INSTRUCTIONS, LinuxOperation, NEED_PEER, Row, SCALING, TIMES, Values,
+};
 use peer::{Peer, Setup};
 
 /// Image description of the tests, in the project's folder.
@@ -76,20 +79,24 @@ pub fn bench(root: &Path, qemu: &str, has_peer: bool) -> Result<(), Error> {
         interrupt: interrupt_flag()?,
         problems: RefCell::default(),
     };
+    steps.next("building the boot images");
+    let images = session.build_benchmarks()?;
+    let clients = session.attempt(session.build_clients().map(Some))?;
     steps.next("preparing the Linux guest");
     let peer = has_peer
-        .then(|| Peer::prepare(root, &session.folder.join("linux")))
+        .then(|| {
+            let shared = shared::files(root, &images)?;
+            Peer::prepare(root, &session.folder.join("linux"), &shared)
+        })
         .transpose()?;
-    steps.next("building the boot images");
-    let images = session.attempt(session.build_benchmarks())?;
-    let clients = session.attempt(session.build_clients().map(Some))?;
     steps.next("counting instructions");
     let counted = session.measure(&images, peer.as_ref(), Accelerator::TcgCounted, 1)?;
     steps.next("measuring time");
     let busy = load::warning();
     let mut timed = session.measure(&images, peer.as_ref(), Accelerator::Tcg, CPUS)?;
     steps.next("measuring boot and scaling");
-    let ratios = session.ratios(clients.as_ref(), peer.as_ref(), &mut timed)?;
+    let mut ratios = session.ratios(clients.as_ref(), peer.as_ref(), &mut timed)?;
+    ratios.extend(figures::counted_ratios(&counted.aerie, &counted.linux));
     steps.next("results");
     let rows = rows(&counted, &timed, &ratios);
     print!("{}", figures::table(&rows));
@@ -122,14 +129,13 @@ fn rows(counted: &Pair, timed: &Pair, ratios: &Values) -> Vec<Row> {
         })
     };
     let main = FIGURES.iter().filter_map(|figure| {
-        row(
-            figure.name,
-            figure.unit,
-            Some(figure.goal),
-            "",
-            counted,
-            figure.peer,
-        )
+        let Figure {
+            name,
+            unit,
+            goal,
+            peer,
+        } = *figure;
+        row(name, unit, goal, "", counted, peer)
     });
     let same_in_time = FIGURES
         .iter()
@@ -160,7 +166,7 @@ impl Session<'_> {
             eprintln!("{problem}");
         }
         let is_missing = |figure: &&Figure| {
-            let is_wanted = has_peer || figure.name != BOOT_RATIO;
+            let is_wanted = has_peer || !NEED_PEER.contains(&figure.name);
             is_wanted && !rows.iter().any(|row| row.name == figure.name)
         };
         let missing: Vec<_> = FIGURES
@@ -186,14 +192,16 @@ impl Session<'_> {
         }
     }
 
-    /// The images of all entries that measure something, with their names.
+    /// The images of all entries that measure something, with their names, as far as they can be built.
     fn build_benchmarks(&self) -> Result<Vec<(String, PathBuf)>, Error> {
-        let lists = self.lists(LIST);
-        let list = self.project.list(&lists)?;
+        let list = self.project.list(&self.lists(LIST))?;
         let names = list.entry_names().filter(|name| name.starts_with(BENCH_ENTRIES));
-        names
-            .map(|name| Ok((name.to_owned(), self.build(LIST, name, "")?)))
-            .collect()
+        let mut images = Vec::new();
+        for name in names {
+            let image = self.attempt(self.build(LIST, name, "").map(Some))?;
+            images.extend(image.map(|image| (name.to_owned(), image)));
+        }
+        Ok(images)
     }
 
     /// The images of the main job with one client and with two.

@@ -1,9 +1,11 @@
-//! The Linux guest: Debian's kernel for virtual machines and the measuring program of `bench/linux-peer/`.
+//! The Linux guest: Debian's kernel for virtual machines, the measuring program of `bench/linux-peer/`, and programs that
+//! Aerie's guest runs as well.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::cpio::Cpio;
+use super::shared::SharedFile;
 use crate::error::Error;
 use crate::machine::{Accelerator, Machine};
 use crate::tools;
@@ -53,45 +55,49 @@ impl Setup {
 #[derive(Debug)]
 pub(super) struct Peer {
     kernel: PathBuf,
+    /// The measuring program alone: nothing else makes the boot longer.
+    boot_file_system: PathBuf,
+    /// With the programs that both guests run.
     file_system: PathBuf,
 }
 
 impl Peer {
-    /// Fetches the kernel, once, and builds the measuring program.
+    /// Fetches the kernel, once, builds the measuring program, and packs it with the shared files.
     ///
     /// # Errors
     /// The kernel cannot be fetched or the program not be built; the message has the remedy.
-    pub(super) fn prepare(root: &Path, folder: &Path) -> Result<Self, Error> {
+    pub(super) fn prepare(root: &Path, folder: &Path, shared: &[SharedFile]) -> Result<Self, Error> {
         create(folder)?;
         let kernel = folder.join("vmlinuz");
         if !kernel.is_file() {
             fetch_kernel(folder, &kernel)?;
         }
-        let init = compile(root, folder, "init.c", &["-O2", "-static"])?;
+        let init = compile(root, folder, &["init.c", "programs.c"], &["-O2", "-static"])?;
         let noop = compile(
             root,
             folder,
-            "noop.S",
+            &["noop.S"],
             &["-static", "-nostdlib", "-Wl,--build-id=none,-z,noseparate-code"],
         )?;
-        let mut archive = Cpio::default();
-        for name in ["dev", "proc", "sys"] {
-            archive.folder(name);
-        }
-        archive.device("dev/console", (5, 1));
-        archive.program("init", &read(&init)?);
-        archive.program("noop", &read(&noop)?);
-        let file_system = folder.join("initrd.cpio");
-        std::fs::write(&file_system, archive.finish()).map_err(|source| Error::Io {
-            path: file_system.clone(),
-            source,
-        })?;
-        Ok(Self { kernel, file_system })
+        let own = [("init", read(&init)?), ("noop", read(&noop)?)];
+        let own = own.iter().map(|(name, bytes)| (*name, bytes.as_slice()));
+        let shared = shared
+            .iter()
+            .map(|file| (file.name.as_str(), file.bytes.as_slice()));
+        Ok(Self {
+            kernel,
+            boot_file_system: pack(folder.join("boot.cpio"), own.clone())?,
+            file_system: pack(folder.join("initrd.cpio"), own.chain(shared))?,
+        })
     }
 
     /// The machine that runs it.
     pub(super) fn machine(&self, qemu: &Path, setup: Setup, accelerator: Accelerator, cpus: u32) -> Machine {
-        let file_system = self.file_system.display().to_string();
+        let file_system = match setup {
+            Setup::BootOnly => &self.boot_file_system,
+            Setup::Default | Setup::Tuned => &self.file_system,
+        };
+        let file_system = file_system.display().to_string();
         let options = format!("{COMMON_OPTIONS} {}", setup.options());
         Machine {
             program: qemu.to_owned(),
@@ -100,6 +106,22 @@ impl Peer {
             cpus,
             options: ["-initrd".into(), file_system, "-append".into(), options].into(),
         }
+    }
+}
+
+/// Writes a file system with these programs.
+fn pack<'a>(path: PathBuf, programs: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<PathBuf, Error> {
+    let mut archive = Cpio::default();
+    for name in ["dev", "proc", "sys"] {
+        archive.folder(name);
+    }
+    archive.device("dev/console", (5, 1));
+    for (name, bytes) in programs {
+        archive.program(name, bytes);
+    }
+    match std::fs::write(&path, archive.finish()) {
+        Ok(()) => Ok(path),
+        Err(source) => Err(Error::Io { path, source }),
     }
 }
 
@@ -158,14 +180,14 @@ fn depended_kernel(depends: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-fn compile(root: &Path, folder: &Path, source: &str, options: &[&str]) -> Result<PathBuf, Error> {
-    let output = folder.join(source).with_extension("");
+/// Compiles the sources to a program that is called as the first of them.
+fn compile(root: &Path, folder: &Path, sources: &[&str], options: &[&str]) -> Result<PathBuf, Error> {
+    let output = folder
+        .join(sources.first().unwrap_or(&"program"))
+        .with_extension("");
     let mut command = Command::new("cc");
-    command
-        .args(options)
-        .arg("-o")
-        .arg(&output)
-        .arg(root.join(SOURCES).join(source));
+    command.args(options).arg("-o").arg(&output);
+    command.args(sources.iter().map(|source| root.join(SOURCES).join(source)));
     execute(&mut command)?;
     Ok(output)
 }

@@ -1,0 +1,112 @@
+//! The option `--figures`: what invocations cost, in the lines that `make bench` reads.
+//!
+//! Under an instruction-counting emulator a nanosecond is an instruction. What is measured depends on the functions in
+//! the boot image. Needs the capability `debug` for the machine's counters.
+
+mod native;
+mod programs;
+
+use crate::machine::Machine;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use interfaces::faas::ActionConfig;
+use interfaces::faas::client::ClientError;
+use interfaces::manifest::StartMode;
+use l4::{CapIndex, Error};
+use l4re::faas::{FunctionError, RomFunction, Session};
+use l4re::{clock, println};
+
+/// Unit of what takes time: the emulator counts one a nanosecond.
+const INSTRUCTIONS: &str = "instructions";
+/// Pause before each single invocation, in which the last one's worker is taken apart.
+const PAUSE_NS: u64 = 2_000_000;
+
+/// Why there are no figures.
+struct Failed(String);
+
+impl From<ClientError> for Failed {
+    fn from(error: ClientError) -> Failed {
+        Failed(format!("{error}"))
+    }
+}
+
+impl From<FunctionError> for Failed {
+    fn from(error: FunctionError) -> Failed {
+        Failed(format!("{error}"))
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Failed {
+        Failed(format!("{error}"))
+    }
+}
+
+/// Measures something of a function.
+type Measure = fn(&Machine, &Session, &RomFunction) -> Result<(), Failed>;
+
+/// What is measured of which function.
+const FIGURES: [(&str, Measure); 4] = [
+    ("noop", native::measure),
+    ("word-count", programs::measure_stream),
+    ("first-line", programs::measure_start),
+    ("compute", programs::measure_computation),
+];
+
+/// Measures and prints the figures of all functions that the boot image has. Tells whether that worked.
+pub(crate) fn run(registry: CapIndex) -> bool {
+    match measure(registry) {
+        Ok(()) => true,
+        Err(Failed(reason)) => {
+            println!("no figures: {reason}");
+            false
+        }
+    }
+}
+
+fn measure(registry: CapIndex) -> Result<(), Failed> {
+    let machine = Machine::at_rest()?;
+    let session = Session::open(registry)?;
+    session.enter_core()?;
+    let mut missing = Vec::new();
+    for (name, measure) in FIGURES {
+        match RomFunction::find(name) {
+            Ok(function) => measure(&machine, &session, &function)?,
+            Err(FunctionError::Rom { name, .. }) => missing.push(name),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if missing.len() == FIGURES.len() {
+        return Err(Failed(format!(
+            "the boot image has none of {}",
+            missing.join(", ")
+        )));
+    }
+    Ok(())
+}
+
+/// The function's configuration in mode `boot`.
+fn fresh(function: &RomFunction) -> ActionConfig {
+    ActionConfig {
+        mode: StartMode::Boot,
+        ..function.config()
+    }
+}
+
+/// The median of so many measurements, each after a pause.
+fn median(count: usize, mut one: impl FnMut() -> Result<u64, Failed>) -> Result<u64, Failed> {
+    let mut values = Vec::with_capacity(count);
+    for _ in 0..count {
+        clock::sleep(PAUSE_NS);
+        values.push(one()?);
+    }
+    values.sort_unstable();
+    Ok(values[count / 2])
+}
+
+/// Prints `total` over `count`.
+fn report(name: &str, unit: &str, total: u64, count: u64) {
+    let (whole, tenths) = (total / count, total % count * 10 / count);
+    println!("BENCH {{\"name\":\"{name}\",\"unit\":\"{unit}\",\"value\":{whole}.{tenths}}}");
+}
