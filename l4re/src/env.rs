@@ -24,6 +24,8 @@ use l4::info_page::InfoPage;
 
 /// Type of the auxiliary vector's entry that points to the start block.
 pub const AT_L4_ENV: u64 = 0xf1;
+/// Type of the auxiliary vector's entry that says where the program's image ends: the first address behind its last page.
+pub const AT_L4_IMAGE_END: u64 = 0xf2;
 /// Words in front of the start block's entries.
 pub const BLOCK_HEADER_WORDS: usize = 2;
 /// Words of an entry of the start block.

@@ -18,6 +18,7 @@ const TYPE_EXECUTABLE: u16 = 2;
 const TYPE_SHARED: u16 = 3;
 const MACHINE_X86_64: u16 = 62;
 const SEGMENT_LOAD: u32 = 1;
+const SEGMENT_DYNAMIC: u32 = 2;
 const SEGMENT_INTERPRETER: u32 = 3;
 /// Marks a native program; `native.ld` of l4re puts it there, in the range for operating systems.
 const SEGMENT_NATIVE: u32 = 0x6ae1_e000;
@@ -80,7 +81,8 @@ impl Image {
     /// Size of one program header in bytes.
     pub const HEADER_ENTRY_SIZE: u64 = PROGRAM_HEADER_SIZE as u64;
 
-    /// Reads the headers of a file of `file_size` bytes. `bytes` is its beginning, with at least the headers.
+    /// Reads the headers of a file of `file_size` bytes, and what it has for a dynamic linker. `bytes` is the file, with
+    /// anything behind it.
     ///
     /// # Errors
     /// [`ElfError`] names the first thing that is wrong.
@@ -122,6 +124,7 @@ impl Image {
         // A relocatable image may start at 0; it is checked again where it is moved to.
         let lowest = if kind == Kind::Fixed { USER_START } else { 0 };
         let segments = read_segments(table, file_size, lowest)?;
+        dynamic::check(table, bytes)?;
         let entry = u64_at(header, 24);
         let is_entry = |segment: &Segment| {
             segment.access.contains(Access::EXECUTE)
@@ -276,6 +279,8 @@ fn u64_at_most(bytes: &[u8], at: usize, size: usize) -> u64 {
     word[..size].copy_from_slice(&bytes[at..at + size]);
     u64::from_le_bytes(word)
 }
+
+mod dynamic;
 
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,10 @@ pub enum ElfError {
     NotExecutable,
     /// It wants a dynamic linker.
     NeedsInterpreter,
+    /// It wants shared libraries.
+    NeedsLibraries,
+    /// It would write to its own code when it relocates itself.
+    TextRelocations,
     /// It has no program headers, too many, or ones of a wrong size.
     BadHeaders,
     /// It has nothing to load.
@@ -48,6 +52,10 @@ impl fmt::Display for ElfError {
             ElfError::WrongMachine => f.write_str("not a program for x86-64"),
             ElfError::NotExecutable => f.write_str("not a program but another kind of ELF file"),
             ElfError::NeedsInterpreter => f.write_str("needs a dynamic linker: link it statically"),
+            ElfError::NeedsLibraries => f.write_str("needs shared libraries: link it statically"),
+            ElfError::TextRelocations => {
+                f.write_str("relocates its own code: compile all of it with -fPIE, or link it with -no-pie")
+            }
             ElfError::BadHeaders => f.write_str("program headers are missing, too many or of a wrong size"),
             ElfError::NoSegments => f.write_str("nothing to load in it"),
             ElfError::TooManySegments => {

@@ -5,6 +5,7 @@ use heapless::Vec;
 use l4::info_page::InfoPage;
 use l4::region::{Access, Backing, Region};
 use l4::{CapIndex, Error, PAGE_SIZE, utcb};
+use l4re::env::AT_L4_IMAGE_END;
 
 /// Size of the stack of a program that does not say what it wants, in bytes.
 pub const DEFAULT_STACK_SIZE: u64 = 64 << 10;
@@ -37,7 +38,7 @@ pub struct Plan {
     pub(crate) utcb: u64,
     pub(crate) info_page: u64,
     pub(crate) start: u64,
-    pub(crate) auxiliary: [(u64, u64); 7],
+    pub(crate) auxiliary: [(u64, u64); 8],
 }
 
 impl Plan {
@@ -138,7 +139,7 @@ fn region(start: u64, size: u64, access: Access, backing: Backing, dataspace: Ca
     }
 }
 
-fn auxiliary(image: &Image) -> [(u64, u64); 7] {
+fn auxiliary(image: &Image) -> [(u64, u64); 8] {
     [
         (AT_PHDR, image.headers),
         (AT_PHENT, Image::HEADER_ENTRY_SIZE),
@@ -147,12 +148,39 @@ fn auxiliary(image: &Image) -> [(u64, u64); 7] {
         (AT_ENTRY, image.entry),
         (AT_CLKTCK, 100),
         (AT_SECURE, 0),
+        (AT_L4_IMAGE_END, image.bounds().1),
     ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Kind, Segment};
+
+    #[test]
+    fn a_moved_program_is_told_its_new_addresses() {
+        let segment = Segment {
+            address: 0,
+            memory_size: 0x2345,
+            file_offset: 0,
+            file_size: 0x1234,
+            access: Access::READ_EXECUTE,
+        };
+        let image = Image {
+            kind: Kind::Relocatable,
+            entry: 0x100,
+            headers: 0x40,
+            header_count: 5,
+            is_native: false,
+            segments: Vec::from_slice(&[segment]).unwrap(),
+        };
+        let told = auxiliary(&image.moved(0x1000_0000).unwrap());
+        let value = |key| told.iter().find(|entry| entry.0 == key).map(|entry| entry.1);
+        assert_eq!(value(AT_PHDR), Some(0x1000_0040));
+        assert_eq!((value(AT_PHENT), value(AT_PHNUM)), (Some(56), Some(5)));
+        assert_eq!(value(AT_ENTRY), Some(0x1000_0100));
+        assert_eq!(value(AT_L4_IMAGE_END), Some(0x1000_3000));
+    }
 
     #[test]
     fn small_stacks_lie_low() {

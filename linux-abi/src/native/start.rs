@@ -15,7 +15,7 @@ use l4::info_page::InfoPage;
 use l4::object::Thread;
 use l4::region::Access;
 use l4::{CapIndex, PAGE_SIZE, Utcb};
-use l4re::env::{BLOCK_ENTRY_WORDS, BLOCK_HEADER_WORDS};
+use l4re::env::{AT_L4_IMAGE_END, BLOCK_ENTRY_WORDS, BLOCK_HEADER_WORDS};
 use l4re::sync::Mutex;
 use linux_abi::{AuxEntry, AuxValue, Caller, FIRST_TID, InitialStack, Process, Program, STACK_SIZE};
 use linux_abi::{Contents, Place};
@@ -79,11 +79,9 @@ fn failed(why: &str) -> ! {
 extern "C" fn start(stack: *const u64) -> ! {
     // SAFETY: The kernel started the thread with the loader's stack.
     let given = unsafe { Given::read(stack) };
-    let (Some(entry), Some(headers)) = (given.number(auxv::ENTRY), given.number(auxv::PHDR)) else {
-        failed("the loader did not say where the program is (AT_ENTRY, AT_PHDR)");
+    let (Some(entry), Some(image_end)) = (given.number(auxv::ENTRY), given.number(AT_L4_IMAGE_END)) else {
+        failed("the loader did not say where the program is (AT_ENTRY, AT_L4_IMAGE_END)");
     };
-    // SAFETY: The loader promises the program's headers at AT_PHDR.
-    let image_end = unsafe { image_end(headers, given.number(auxv::PHNUM).unwrap_or(0)) };
     let mut block = given.block();
     let first_slot = block
         .first()
@@ -295,43 +293,4 @@ unsafe fn texts(list: *const u64) -> (Vec<&'static [u8]>, *const u64) {
         }
         (texts, next.add(1))
     }
-}
-
-const PT_LOAD: u32 = 1;
-const PT_PHDR: u32 = 6;
-
-/// An ELF program header (ELF-64 Object File Format, figure 6).
-#[repr(C)]
-struct ProgramHeader {
-    kind: u32,
-    flags: u32,
-    offset: u64,
-    address: u64,
-    physical_address: u64,
-    file_size: u64,
-    memory_size: u64,
-    alignment: u64,
-}
-
-/// First page-aligned address behind all segments.
-///
-/// # Safety
-/// `headers` is the address of `count` program headers.
-unsafe fn image_end(headers: u64, count: u64) -> u64 {
-    let table: *const ProgramHeader = ptr::with_exposed_provenance(headers as usize);
-    // SAFETY: As the caller promises.
-    let table = unsafe { core::slice::from_raw_parts(table, count as usize) };
-    // A relocated program lies away from where its headers say, by as much as the headers themselves do.
-    let own = table.iter().find(|header| header.kind == PT_PHDR);
-    let moved = own.map_or(0, |header| headers.wrapping_sub(header.address));
-    let ends = table
-        .iter()
-        .filter(|header| header.kind == PT_LOAD)
-        .map(|header| {
-            header
-                .address
-                .wrapping_add(moved)
-                .wrapping_add(header.memory_size)
-        });
-    ends.max().unwrap_or(headers).next_multiple_of(PAGE_SIZE)
 }

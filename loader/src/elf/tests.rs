@@ -71,6 +71,69 @@ fn moves_a_relocatable_program() {
     assert_eq!(image.moved(u64::MAX), Err(ElfError::BadAddress(0)));
 }
 
+/// A relocatable program whose part for the dynamic linker has these entries.
+fn self_relocating(entries: &[(u64, u64)]) -> std::vec::Vec<u8> {
+    let text = Header(1, 5, 0, 0, 0x1000, 0x1000);
+    let size = 16 * entries.len() as u64;
+    let data = Header(1, 6, 0x1000, 0x2000, size.max(1), 0x5000);
+    let mut bytes = file(
+        TYPE_SHARED,
+        0x10,
+        &[text, Header(2, 6, 0x1000, 0x2000, size, size), data],
+    );
+    bytes.resize(0x1000, 0);
+    for (tag, value) in entries {
+        bytes.extend(tag.to_le_bytes());
+        bytes.extend(value.to_le_bytes());
+    }
+    bytes.resize(0x4000, 0);
+    bytes
+}
+
+fn parse_self_relocating(entries: &[(u64, u64)]) -> Result<Image, ElfError> {
+    Image::parse(&self_relocating(entries), 0x4000)
+}
+
+/// What `gcc -static-pie` writes: relocations (`DT_RELA`, `DT_RELASZ`), a table of strings, `DF_1_PIE`.
+const RELOCATIONS: [(u64, u64); 4] = [(7, 0x500), (8, 24), (5, 0x400), (0x6fff_fffb, 0x0800_0000)];
+
+#[test]
+fn a_program_that_relocates_itself_is_accepted() {
+    let image = parse_self_relocating(&RELOCATIONS).unwrap();
+    assert_eq!((image.kind, image.bounds()), (Kind::Relocatable, (0, 0x7000)));
+    assert_eq!(
+        image.moved(0x1000_0000).unwrap().bounds(),
+        (0x1000_0000, 0x1000_7000)
+    );
+    assert!(parse_self_relocating(&[]).is_ok());
+    // What stands behind the end counts for nothing.
+    assert!(parse_self_relocating(&[(0, 0), (1, 1)]).is_ok());
+}
+
+#[test]
+fn what_needs_a_dynamic_linker_or_writes_to_its_code_is_refused() {
+    let with = |entry| parse_self_relocating(&[&RELOCATIONS[..], &[entry, (0, 0)]].concat());
+    assert_eq!(with((1, 17)), Err(ElfError::NeedsLibraries));
+    assert_eq!(with((22, 0)), Err(ElfError::TextRelocations));
+    assert_eq!(with((30, 4 | 8)), Err(ElfError::TextRelocations));
+    assert!(with((30, 8)).is_ok());
+    // An executable can name libraries, too.
+    let mut fixed = self_relocating(&[(1, 17)]);
+    fixed[16] = TYPE_EXECUTABLE as u8;
+    for header in [0, 1, 2] {
+        fixed[64 + 56 * header + 18] = 0x20;
+    }
+    fixed[26] = 0x20;
+    assert_eq!(Image::parse(&fixed, 0x4000), Err(ElfError::NeedsLibraries));
+    // The file ends within what is for the dynamic linker; its other parts are there.
+    let bytes = self_relocating(&RELOCATIONS);
+    let mut cut = bytes.clone();
+    cut[64 + 56 + 8..][..8].copy_from_slice(&0x3ff0u64.to_le_bytes());
+    assert_eq!(Image::parse(&cut, 0x4000), Err(ElfError::OutsideFile(1)));
+    cut[64 + 56 + 8..][..8].fill(0xff);
+    assert_eq!(Image::parse(&cut, 0x4000), Err(ElfError::OutsideFile(1)));
+}
+
 #[test]
 fn a_dynamically_linked_program_is_refused_with_the_reason() {
     let bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
@@ -220,6 +283,23 @@ proptest! {
                 assert_sound(&moved, size);
             }
         }
+    }
+
+    #[test]
+    fn random_entries_for_the_dynamic_linker_never_panic(
+        entries in prop::collection::vec((0u64..40, any::<u64>()), 0..300),
+        offset: u64,
+        size in 0u64..0x5000,
+    ) {
+        let mut bytes = self_relocating(&entries);
+        if let Ok(image) = Image::parse(&bytes, 0x4000) {
+            assert_sound(&image, 0x4000);
+            let names_libraries = entries.iter().take(256).take_while(|(tag, _)| *tag != 0).any(|(tag, _)| *tag == 1);
+            prop_assert!(!names_libraries);
+        }
+        bytes[64 + 56 + 8..][..8].copy_from_slice(&(offset >> 50).to_le_bytes());
+        bytes[64 + 56 + 32..][..8].copy_from_slice(&size.to_le_bytes());
+        let _ = Image::parse(&bytes, 0x4000);
     }
 
     #[test]

@@ -169,7 +169,7 @@ fn image_error(error: LoadError) -> FaasError {
             ElfError::NotElf => ImageFault::NotElf,
             ElfError::Script => ImageFault::Script,
             ElfError::WrongMachine | ElfError::NotExecutable => ImageFault::WrongKind,
-            ElfError::NeedsInterpreter => ImageFault::Dynamic,
+            ElfError::NeedsInterpreter | ElfError::NeedsLibraries => ImageFault::Dynamic,
             ElfError::NoSegments => ImageFault::NoSegments,
             ElfError::BadHeaders
             | ElfError::TooManySegments
@@ -177,7 +177,7 @@ fn image_error(error: LoadError) -> FaasError {
             | ElfError::Misaligned(_) => ImageFault::BadSegment,
             ElfError::BadAddress(_) => ImageFault::BadAddress,
             ElfError::Overlap(_) => ImageFault::Overlap,
-            ElfError::WritableExecutable(_) => ImageFault::WritableCode,
+            ElfError::WritableExecutable(_) | ElfError::TextRelocations => ImageFault::WritableCode,
             ElfError::BadEntry => ImageFault::BadEntry,
         },
     };
