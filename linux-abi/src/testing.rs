@@ -216,6 +216,9 @@ impl Caller for FakeSystem {
 impl System for FakeSystem {
     fn attach(&mut self, place: Place, size: u64, access: Access, contents: Contents) -> Result<u64, Error> {
         // The fake keeps each page; bigger mappings than this are only asked for by tests of refusals.
+        if size > USER_END {
+            return Err(Error::BadAddress);
+        }
         if size > 1 << 30 {
             return Err(Error::NoMemory);
         }

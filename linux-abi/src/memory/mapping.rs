@@ -44,7 +44,10 @@ fn access(prot: u64) -> Result<Access, Errno> {
 /// A range that is taken has another meaning for `mmap` than for files.
 fn mapping_error(error: Error) -> Errno {
     match error {
-        Error::Exists | Error::Busy | Error::NotFound | Error::Range | Error::NoSpace => Errno::NOMEM,
+        // More than a program's memory can ever hold is no bad address either: the caller gave a size.
+        Error::Exists | Error::Busy | Error::NotFound | Error::Range | Error::NoSpace | Error::BadAddress => {
+            Errno::NOMEM
+        }
         other => Errno::from(other),
     }
 }
@@ -267,13 +270,14 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         let mut process = process();
-        let bad: [([u64; 6], u16); 6] = [
+        let bad: [([u64; 6], u16); 7] = [
             ([0, 0, 3, ANONYMOUS, 0, 0], 22),
             ([0, 4096, 3, ANONYMOUS, 0, 7], 22),
             ([0, 4096, 8, ANONYMOUS, 0, 0], 22),
             ([0, 4096, 7, ANONYMOUS, 0, 0], 13),
             ([0, 4096, 3, MAP_ANONYMOUS, 0, 0], 22),
             ([0, u64::MAX - 5, 3, ANONYMOUS, 0, 0], 12),
+            ([0, 1 << 62, 3, ANONYMOUS, 0, 0], 12),
         ];
         for (arguments, error) in bad {
             assert_eq!(
