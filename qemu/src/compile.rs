@@ -8,9 +8,9 @@ use std::process::{Command, Stdio};
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::c_source::{self, CError};
 use crate::libffi;
 use crate::resolve::Unit;
+use crate::source_code::{SourceCode, SourceError};
 use crate::tools::ToolError;
 use crate::workspace::{Class, Workspace, cargo};
 
@@ -165,12 +165,12 @@ impl Compiler<'_> {
         Ok(binaries)
     }
 
-    /// Compiles a file in C or C++ to a program.
+    /// Compiles a file of source code to a program.
     ///
     /// # Errors
-    /// As [`c_source::compile`].
-    pub fn compile(&self, file: &Path) -> Result<Vec<u8>, CError> {
-        c_source::compile(file, &self.workspace.target, self.log)
+    /// As [`SourceCode::compile`].
+    pub fn compile(&self, source: &SourceCode) -> Result<Vec<u8>, SourceError> {
+        source.compile(&self.workspace.target, self.log)
     }
 
     fn call_cargo(

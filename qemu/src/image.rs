@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use l4::archive::{self, ArchiveError};
 use thiserror::Error;
 
-use crate::c_source::CError;
 use crate::compile::{CompileError, Compiler};
 use crate::elf::{self, ElfError};
 use crate::resolve::{Contents, Item, Source, Unit};
+use crate::source_code::SourceError;
 
 /// Physical alignment of the archive in bytes: a large page, so that the kernel can map it with large pages.
 pub const ARCHIVE_ALIGNMENT: u64 = 2 << 20;
@@ -23,9 +23,9 @@ pub enum ImageError {
     /// A package does not build.
     #[error(transparent)]
     Compile(#[from] CompileError),
-    /// A file in C does not compile.
+    /// A file of source code does not compile.
     #[error(transparent)]
-    C(#[from] CError),
+    Source(#[from] SourceError),
     /// A file cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {
@@ -65,10 +65,10 @@ pub struct Image {
     pub kernel: PathBuf,
 }
 
-/// What was built for an image.
-struct Binaries {
+/// What programs are made with: those of packages, which are built already, and what compiles the others.
+struct Builder<'a> {
     units: BTreeMap<Unit, Vec<u8>>,
-    compiled: BTreeMap<PathBuf, Vec<u8>>,
+    compiler: &'a Compiler<'a>,
 }
 
 /// A module's bytes as they go into the archive.
@@ -90,24 +90,15 @@ pub fn make(contents: &Contents, compiler: &Compiler<'_>, folder: &Path) -> Resu
             _ => None,
         })
         .collect();
-    let binaries = Binaries {
+    let builder = Builder {
         units: compiler.build(&units)?,
-        compiled: items()
-            .filter_map(|item| match &item.source {
-                Source::Compiled(file) => Some(file),
-                _ => None,
-            })
-            .map(|file| Ok((file.clone(), compiler.compile(file)?)))
-            .collect::<Result<_, CError>>()?,
+        compiler,
     };
     let symbols = folder.join("symbols");
-    let kernel = load(&contents.kernel, &binaries)?;
+    let kernel = load(&contents.kernel, &builder)?;
     let kernel_file = folder.join("kernel");
     write(&kernel_file, &kernel)?;
-    let modules = contents
-        .modules
-        .iter()
-        .map(|item| pack(item, &binaries, &symbols));
+    let modules = contents.modules.iter().map(|item| pack(item, &builder, &symbols));
     let modules = modules.collect::<Result<Vec<_>, _>>()?;
     let archive = assemble(&contents.kernel.command_line, &modules)?;
     let kernel_error = |source| ImageError::Elf {
@@ -129,10 +120,10 @@ pub fn make(contents: &Contents, compiler: &Compiler<'_>, folder: &Path) -> Resu
     })
 }
 
-fn load(item: &Item, binaries: &Binaries) -> Result<Vec<u8>, ImageError> {
+fn load(item: &Item, builder: &Builder<'_>) -> Result<Vec<u8>, ImageError> {
     match &item.source {
-        Source::Compiled(file) => Ok(binaries.compiled.get(file).cloned().unwrap_or_default()),
-        Source::Built(unit) => Ok(binaries.units.get(unit).cloned().unwrap_or_default()),
+        Source::Compiled(code) => Ok(builder.compiler.compile(code)?),
+        Source::Built(unit) => Ok(builder.units.get(unit).cloned().unwrap_or_default()),
         Source::Bytes(bytes) => Ok(bytes.clone()),
         Source::File(path) => std::fs::read(path).map_err(|source| ImageError::Io {
             path: path.clone(),
@@ -141,8 +132,8 @@ fn load(item: &Item, binaries: &Binaries) -> Result<Vec<u8>, ImageError> {
     }
 }
 
-fn pack<'a>(item: &'a Item, binaries: &Binaries, symbols: &Path) -> Result<Packed<'a>, ImageError> {
-    let mut bytes = load(item, binaries)?;
+fn pack<'a>(item: &'a Item, builder: &Builder<'_>, symbols: &Path) -> Result<Packed<'a>, ImageError> {
+    let mut bytes = load(item, builder)?;
     let is_program = item.is_executable && elf::is_elf(&bytes);
     if is_program {
         write(&symbols.join(&item.name), &bytes)?;

@@ -7,7 +7,6 @@
 
 pub mod backtrace;
 pub mod bench;
-pub mod c_source;
 pub mod cli;
 pub mod compile;
 pub mod console;
@@ -22,6 +21,7 @@ pub mod project;
 pub mod python_code;
 pub mod resolve;
 pub mod run;
+pub mod source_code;
 pub mod steps;
 pub mod test;
 pub mod tools;

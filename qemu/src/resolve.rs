@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use interfaces::manifest::{self, ManifestError, Runtime};
 use thiserror::Error;
 
-use crate::c_source;
 use crate::function::{self, Function, FunctionError};
-use crate::list::{Entry, Location, Module, ModuleKind, Program};
+use crate::list::{Entry, Location, Module, ModuleKind, Origin, Program};
 use crate::python_code::{self, PythonCodeError};
+use crate::source_code::SourceCode;
+use crate::tools::{self, ToolError};
 use crate::workspace::{Class, Workspace, WorkspaceError};
 
 /// The package that runs functions in Python: a workspace of its own, because its lock file pins other versions. A file of
@@ -78,6 +79,24 @@ pub enum ResolveError {
     /// The code of a function in Python is refused.
     #[error(transparent)]
     PythonCode(#[from] PythonCodeError),
+    /// A file of source code is to be compiled in a way that does not exist.
+    #[error("{at}: `{}` cannot be compiled that way: {reason}", file.display())]
+    Compiler {
+        /// The line.
+        at: String,
+        /// The file.
+        file: PathBuf,
+        /// What does not exist.
+        reason: String,
+    },
+    /// An installed program is missing.
+    #[error("{at}: {source}")]
+    Installed {
+        /// The line.
+        at: String,
+        /// Which, and how to get it.
+        source: ToolError,
+    },
     /// A function's manifest cannot be written.
     #[error("{}: {error}", folder.display())]
     Manifest {
@@ -108,8 +127,8 @@ pub enum Source {
     Built(Unit),
     /// A file.
     File(PathBuf),
-    /// The program that a file in C or C++ becomes.
-    Compiled(PathBuf),
+    /// The program that a file of source code becomes.
+    Compiled(SourceCode),
     /// These bytes.
     Bytes(Vec<u8>),
 }
@@ -189,7 +208,8 @@ impl Resolver<'_> {
             Some(location) => location.to_string(),
             None => format!("entry {} (default program)", entry.name),
         };
-        let source = self.program_source(entry, &program.file, program.at.as_ref(), &at)?;
+        let source =
+            self.program_source(entry, &program.file, program.at.as_ref(), &Origin::default(), &at)?;
         let name = base_name(&program.file);
         let command_line = join(name, &program.arguments);
         Ok(Item {
@@ -221,7 +241,11 @@ impl Resolver<'_> {
                 at,
             });
         }
-        let source = self.program_source(entry, &module.file, Some(&module.at), &at)?;
+        let source = self.program_source(entry, &module.file, Some(&module.at), &module.origin, &at)?;
+        let name = match (&module.rom_name, &source) {
+            (None, Source::Compiled(code)) => code.program_name(),
+            _ => name,
+        };
         let command_line = join(&name, &module.arguments);
         let keep_symbols = module.keep_symbols;
         Ok(Item {
@@ -239,8 +263,18 @@ impl Resolver<'_> {
         entry: &Entry,
         name: &str,
         line: Option<&Location>,
+        origin: &Origin,
         at: &str,
     ) -> Result<Source, ResolveError> {
+        if let Some(package) = &origin.package {
+            return match tools::require(name, package) {
+                Ok(program) => Ok(Source::File(program)),
+                Err(source) => Err(ResolveError::Installed {
+                    at: at.to_owned(),
+                    source,
+                }),
+            };
+        }
         if let Some(package) = self.workspace.package(name) {
             let no_class = || ResolveError::NoClass {
                 at: at.to_owned(),
@@ -264,7 +298,11 @@ impl Resolver<'_> {
                 binary: None,
             }));
         }
-        self.file(entry, name, line, at).map(Source::File)
+        let file = self.file(entry, name, line, at)?;
+        match SourceCode::of(&file) {
+            Some(code) => source_code(code, origin, at).map(Source::Compiled),
+            None => Ok(Source::File(file)),
+        }
     }
 
     fn file(
@@ -361,15 +399,12 @@ impl Resolver<'_> {
             .as_ref()
             .ok_or_else(|| ResolveError::NoCode(function.folder.clone()))?;
         let path = function.folder.join(code);
-        let is_source = function.manifest.runtime == Runtime::Linux && c_source::compiler_of(&path).is_some();
+        let is_linux = function.manifest.runtime == Runtime::Linux;
+        let source_code = SourceCode::of(&path).filter(|_| is_linux);
         if function.manifest.runtime == Runtime::Python {
             Ok(Source::Bytes(python_code::read(&path)?))
         } else if path.is_file() {
-            Ok(if is_source {
-                Source::Compiled(path)
-            } else {
-                Source::File(path)
-            })
+            Ok(source_code.map_or(Source::File(path), Source::Compiled))
         } else {
             Err(ResolveError::CodeMissing {
                 folder: function.folder.clone(),
@@ -402,6 +437,28 @@ impl Resolver<'_> {
             binary,
         })
     }
+}
+
+/// The file with the compiler and the kind of program that its line asks for.
+fn source_code(code: SourceCode, origin: &Origin, at: &str) -> Result<SourceCode, ResolveError> {
+    let file = code.file().to_owned();
+    let error = |reason| ResolveError::Compiler {
+        at: at.to_owned(),
+        file: file.clone(),
+        reason,
+    };
+    let code = match &origin.compiler {
+        Some(name) => code.compiled_by(name).ok_or_else(|| {
+            let known: Vec<_> = SourceCode::compilers().collect();
+            error(format!("the compilers are {}, not {name}", known.join(", ")))
+        })?,
+        None => code,
+    };
+    if origin.is_relocatable {
+        let reason = "its compiler makes no static programs that relocate themselves";
+        return code.relocatable().ok_or_else(|| error(reason.into()));
+    }
+    Ok(code)
 }
 
 fn base_name(path: &str) -> &str {

@@ -26,7 +26,7 @@ pub enum ToolError {
     #[error("{program} is missing and could not be installed ({reason}). Install it with:\n    {line}")]
     NotInstalled {
         /// The program.
-        program: &'static str,
+        program: String,
         /// Why not.
         reason: String,
         /// The command that a user with the rights can run.
@@ -66,7 +66,7 @@ fn is_new_enough(version: &str) -> bool {
 ///
 /// # Errors
 /// The package cannot be installed: no apt, no rights, no network. The message has the exact command.
-pub fn require(program: &'static str, package: &str) -> Result<PathBuf, ToolError> {
+pub fn require(program: &str, package: &str) -> Result<PathBuf, ToolError> {
     require_found(program, package, || find_program(program))
 }
 
@@ -75,7 +75,7 @@ pub fn require(program: &'static str, package: &str) -> Result<PathBuf, ToolErro
 /// # Errors
 /// As [`require`].
 pub fn require_found(
-    name: &'static str,
+    name: &str,
     package: &str,
     find: impl Fn() -> Option<PathBuf>,
 ) -> Result<PathBuf, ToolError> {
@@ -84,7 +84,7 @@ pub fn require_found(
     }
     let line = install_line(package, is_root());
     let error = |reason: &str| ToolError::NotInstalled {
-        program: name,
+        program: name.into(),
         reason: reason.into(),
         line: line.clone(),
     };
@@ -120,12 +120,12 @@ pub fn update_package_lists() -> Result<(), ToolError> {
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(ToolError::NotInstalled {
-            program: "apt's list",
+            program: "apt's list".into(),
             reason: status.to_string(),
             line,
         }),
         Err(cause) => Err(ToolError::NotInstalled {
-            program: "apt's list",
+            program: "apt's list".into(),
             reason: cause.to_string(),
             line,
         }),

@@ -182,6 +182,40 @@ fn a_function_of_another_project_is_built_and_packed() {
 }
 
 #[test]
+fn source_code_becomes_programs_and_installed_ones_are_found() {
+    let project = Project::new("exit 33");
+    project.write("tool.c", "int main(void) { return 0; }\n");
+    project.write(
+        "more.list",
+        "kernel kernel\nentry a\nroottask moe\nmodule tool.c\nmodule[fname=moving,pie] tool.c\nmodule[package=coreutils] cat\n\
+         entry b\nroottask moe\nmodule[compiler=tcc] tool.c\nentry c\nroottask moe\nmodule[compiler=go,pie] tool.c\n",
+    );
+    let image = |entry| project.call("image", &[("MODULES_LIST", "more.list"), ("E", entry)]);
+    let (status, path, messages) = image("a");
+    assert_eq!(status, Some(0), "{messages}");
+    let bytes = archive_of(Path::new(path.trim_end()));
+    let archive = Archive::parse(&bytes).unwrap();
+    for (name, kind) in [("tool", 2), ("moving", 3)] {
+        assert!(archive.find(name).unwrap().is_executable);
+        assert_eq!(module(&bytes, &archive, name)[16], kind, "{name}");
+    }
+    assert!(module(&bytes, &archive, "cat").starts_with(b"\x7fELF"));
+    for (entry, part) in [
+        (
+            "b",
+            "more.list:9: `./tool.c` cannot be compiled that way: the compilers are cc, c++, musl-gcc, go, rustc, not tcc",
+        ),
+        (
+            "c",
+            "more.list:12: `./tool.c` cannot be compiled that way: its compiler makes no static programs",
+        ),
+    ] {
+        let (status, _, messages) = image(entry);
+        assert!(status == Some(1) && messages.contains(part), "{messages}");
+    }
+}
+
+#[test]
 fn only_the_guests_success_is_success() {
     for (script, part) in [
         ("echo bad end; exit 35", "the system reported a failure"),

@@ -27,6 +27,17 @@ pub enum ModuleKind {
     Function,
 }
 
+/// How a program comes to be that is neither a package of the workspace nor a file that is ready.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The compiler for a file of source code, where it is not the language's usual one.
+    pub compiler: Option<String>,
+    /// The file of source code becomes a program that relocates itself.
+    pub is_relocatable: bool,
+    /// The program is an installed one, from this package of the distribution.
+    pub package: Option<String>,
+}
+
 /// A module of the image.
 #[derive(Clone, Debug)]
 pub struct Module {
@@ -38,6 +49,8 @@ pub struct Module {
     pub arguments: String,
     /// Name in `rom`, where the line gives one.
     pub rom_name: Option<String>,
+    /// Where the program comes from.
+    pub origin: Origin,
     /// Whether symbols and debug information stay in the image.
     pub keep_symbols: bool,
     /// The line that asks for it.
@@ -157,6 +170,7 @@ impl Evaluation<'_> {
             file: file.to_owned(),
             arguments: String::new(),
             rom_name: Some(name),
+            origin: Origin::default(),
             keep_symbols: true,
             at: statement.at.clone(),
         });
@@ -175,6 +189,7 @@ impl Evaluation<'_> {
                 file: file.to_owned(),
                 arguments: arguments.to_owned(),
                 rom_name: statement.options.rom_name.clone(),
+                origin: statement.options.origin.clone(),
                 keep_symbols: statement.options.keep_symbols,
                 at: statement.at.clone(),
             });
@@ -190,6 +205,7 @@ impl Evaluation<'_> {
                     file: name.to_owned(),
                     arguments: String::new(),
                     rom_name: None,
+                    origin: Origin::default(),
                     keep_symbols: statement.options.keep_symbols,
                     at: statement.at.clone(),
                 });

@@ -86,7 +86,10 @@ pub enum Problem {
     #[error("the options after `[` have no closing `]`")]
     OpenOptions,
     /// The option does not exist.
-    #[error("unknown option `{0}`; known: arch=, bits=, shell, glob, fname=, nostrip, no-shlib-scan")]
+    #[error(
+        "unknown option `{0}`; known: arch=, bits=, shell, glob, fname=, nostrip, pie, compiler=, package=, \
+             no-shlib-scan"
+    )]
     UnknownOption(String),
     /// The option needs a value and has none, or the reverse.
     #[error("option `{0}` is malformed; write it as in `module[shell] …` or `module[fname=NAME] …`")]

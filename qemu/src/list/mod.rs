@@ -8,7 +8,7 @@ mod entry;
 mod error;
 mod statement;
 
-pub use entry::{Entry, Module, ModuleKind, Program};
+pub use entry::{Entry, Module, ModuleKind, Origin, Program};
 pub use error::{ListError, Location, Problem};
 
 use std::collections::BTreeMap;

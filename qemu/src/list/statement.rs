@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{ListError, Location, Problem, Variables};
+use super::{ListError, Location, Origin, Problem, Variables};
 
 /// The keywords that mean something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,7 @@ pub(super) struct Options {
     pub(super) glob: bool,
     pub(super) keep_symbols: bool,
     pub(super) rom_name: Option<String>,
+    pub(super) origin: Origin,
     excluded: bool,
 }
 
@@ -82,10 +83,19 @@ impl Options {
                 ("glob", None) => options.glob = true,
                 ("nostrip", None) => options.keep_symbols = true,
                 ("no-shlib-scan", None) => {} // Nothing here is linked dynamically.
+                ("pie", None) => options.origin.is_relocatable = true,
+                ("compiler", Some(name)) if !name.is_empty() => {
+                    options.origin.compiler = Some(name.to_owned())
+                }
+                ("package", Some(name)) if !name.is_empty() => options.origin.package = Some(name.to_owned()),
                 ("fname", Some(name)) if !name.is_empty() => options.rom_name = Some(name.to_owned()),
                 ("arch", Some(names)) => options.excluded |= !has_alternative(names, &["amd64", "x86_64"]),
                 ("bits", Some(widths)) => options.excluded |= !has_alternative(widths, &["64"]),
-                ("shell" | "glob" | "nostrip" | "no-shlib-scan" | "fname" | "arch" | "bits", _) => {
+                (
+                    "shell" | "glob" | "nostrip" | "no-shlib-scan" | "fname" | "arch" | "bits" | "pie"
+                    | "compiler" | "package",
+                    _,
+                ) => {
                     return Err(Problem::MalformedOption(option.to_owned()));
                 }
                 _ => return Err(Problem::UnknownOption(option.to_owned())),

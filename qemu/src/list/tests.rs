@@ -162,10 +162,12 @@ fn wrong_lines_are_named() {
         problem("entry a\nmodule[perl] x\n"),
         (2, Problem::UnknownOption(_))
     ));
-    assert!(matches!(
-        problem("entry a\nmodule[fname] x\n"),
-        (2, Problem::MalformedOption(_))
-    ));
+    for option in ["fname", "compiler", "package=", "pie=yes"] {
+        assert!(matches!(
+            problem(&format!("entry a\nmodule[{option}] x\n")),
+            (2, Problem::MalformedOption(found)) if found == option
+        ));
+    }
     assert!(matches!(problem("entry a\nmodule\n"), (2, Problem::NoOperand(_))));
     assert!(
         matches!(problem("entry a\nmodule ${NOPE}/x\n"), (2, Problem::UnknownVariable(name)) if name == "NOPE")
