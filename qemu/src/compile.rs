@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::c_library::CLibrary;
 use crate::libffi;
 use crate::resolve::Unit;
 use crate::source_code::{SourceCode, SourceError};
@@ -46,6 +47,9 @@ fn panic_setting(class: Class) -> &'static str {
 
 /// Settings that a package outside the workspace gets whatever its own profile says.
 const EXTERNAL_SETTINGS: [&str; 2] = ["profile.release.lto=\"fat\"", "profile.release.codegen-units=1"];
+
+/// The package of worker-lib for C.
+const C_LIBRARY: &str = "worker-c";
 
 /// Which checks are compiled in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -121,6 +125,8 @@ struct Message {
     manifest_path: Option<PathBuf>,
     target: Option<Target>,
     executable: Option<PathBuf>,
+    #[serde(default)]
+    filenames: Vec<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -128,7 +134,7 @@ struct Target {
     name: String,
 }
 
-/// A binary that cargo made.
+/// A binary or static library that cargo made.
 #[derive(Debug)]
 struct Artifact {
     manifest: PathBuf,
@@ -169,8 +175,23 @@ impl Compiler<'_> {
     ///
     /// # Errors
     /// As [`SourceCode::compile`].
-    pub fn compile(&self, source: &SourceCode) -> Result<Vec<u8>, SourceError> {
-        source.compile(&self.workspace.target, self.log)
+    pub fn compile(&self, source: &SourceCode, library: &CLibrary<'_>) -> Result<Vec<u8>, SourceError> {
+        source.compile(&self.workspace.target, Some(library), self.log)
+    }
+
+    /// Builds worker-lib for C and returns the archive's path.
+    ///
+    /// # Errors
+    /// cargo fails.
+    pub fn c_library(&self) -> Result<PathBuf, CompileError> {
+        let unit = Unit {
+            class: Class::Std,
+            external_manifest: None,
+            package: C_LIBRARY.into(),
+            binary: None,
+        };
+        let artifacts = self.call_cargo(Class::Std, None, &[&unit])?;
+        self.choose(&unit, &artifacts).map(Path::to_owned)
     }
 
     fn call_cargo(
@@ -278,15 +299,17 @@ impl Compiler<'_> {
     }
 }
 
-/// Picks the binaries out of cargo's messages.
+/// Picks the binaries and static libraries out of cargo's messages.
 fn artifacts(messages: &[u8]) -> Vec<Artifact> {
     let lines = messages.split(|&byte| byte == b'\n');
     let messages = lines.filter_map(|line| serde_json::from_slice::<Message>(line).ok());
+    let is_archive = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "a");
     let artifact = |message: Message| {
+        let archive = message.filenames.into_iter().find(is_archive);
         Some(Artifact {
             manifest: message.manifest_path?,
             name: message.target?.name,
-            path: message.executable?,
+            path: message.executable.or(archive)?,
         })
     };
     messages
@@ -305,9 +328,11 @@ mod tests {
 {"reason":"build-script-executed","package_id":"x"}
 not json
 {"reason":"compiler-artifact","manifest_path":"/s/moe/Cargo.toml","target":{"name":"moe"},"executable":"/t/moe"}
+{"reason":"compiler-artifact","manifest_path":"/s/c/Cargo.toml","target":{"name":"c"},"executable":null,"filenames":["/t/c.rlib","/t/c.a"]}
 {"reason":"build-finished","success":true}"#;
         let found = artifacts(messages);
-        assert_eq!(found.len(), 1);
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[1].path.to_str(), Some("/t/c.a"));
         assert_eq!(
             (found[0].name.as_str(), found[0].path.to_str()),
             ("moe", Some("/t/moe"))

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use l4::archive::{self, ArchiveError};
 use thiserror::Error;
 
+use crate::c_library::CLibrary;
 use crate::compile::{CompileError, Compiler};
 use crate::elf::{self, ElfError};
 use crate::resolve::{Contents, Item, Source, Unit};
@@ -69,6 +70,7 @@ pub struct Image {
 struct Builder<'a> {
     units: BTreeMap<Unit, Vec<u8>>,
     compiler: &'a Compiler<'a>,
+    library: CLibrary<'a>,
 }
 
 /// A module's bytes as they go into the archive.
@@ -93,6 +95,7 @@ pub fn make(contents: &Contents, compiler: &Compiler<'_>, folder: &Path) -> Resu
     let builder = Builder {
         units: compiler.build(&units)?,
         compiler,
+        library: CLibrary::new(compiler),
     };
     let symbols = folder.join("symbols");
     let kernel = load(&contents.kernel, &builder)?;
@@ -122,7 +125,7 @@ pub fn make(contents: &Contents, compiler: &Compiler<'_>, folder: &Path) -> Resu
 
 fn load(item: &Item, builder: &Builder<'_>) -> Result<Vec<u8>, ImageError> {
     match &item.source {
-        Source::Compiled(code) => Ok(builder.compiler.compile(code)?),
+        Source::Compiled(code) => Ok(builder.compiler.compile(code, &builder.library)?),
         Source::Built(unit) => Ok(builder.units.get(unit).cloned().unwrap_or_default()),
         Source::Bytes(bytes) => Ok(bytes.clone()),
         Source::File(path) => std::fs::read(path).map_err(|source| ImageError::Io {

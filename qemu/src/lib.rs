@@ -7,6 +7,7 @@
 
 pub mod backtrace;
 pub mod bench;
+pub mod c_library;
 pub mod cli;
 pub mod compile;
 pub mod console;

@@ -8,6 +8,8 @@ use std::time::SystemTime;
 
 use thiserror::Error;
 
+use crate::c_library::{CLibrary, is_header_in};
+use crate::compile::CompileError;
 use crate::tools::{self, ToolError};
 
 /// Why there is no program.
@@ -30,6 +32,14 @@ pub enum SourceError {
         compiler: &'static str,
         /// Where its output is, if it was not shown.
         log: Option<PathBuf>,
+    },
+    /// The library that the file is linked with does not build.
+    #[error("{}: {source}", file.display())]
+    Library {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        source: Box<CompileError>,
     },
     /// A file cannot be read or written, or a program not be started.
     #[error("{}: {source}", path.display())]
@@ -58,6 +68,8 @@ struct Compiler {
     dialect: Dialect,
     /// Suffixes of the files that it is the usual compiler of.
     suffixes: &'static [&'static str],
+    /// Whether its programs can be linked with worker-lib for C, which needs the C library that Rust uses.
+    has_worker_lib: bool,
     /// Flags for a program at a fixed address.
     fixed: &'static [&'static str],
     /// Flags for one that relocates itself, in front of and behind the file's name; `None` if it makes no such static ones.
@@ -70,6 +82,7 @@ const COMPILERS: [Compiler; 5] = [
         package: "gcc libc6-dev",
         dialect: Dialect::Gnu,
         suffixes: &["c"],
+        has_worker_lib: true,
         fixed: &["-static"],
         relocatable: Some((&["-static-pie", "-fPIE"], &[])),
     },
@@ -78,6 +91,7 @@ const COMPILERS: [Compiler; 5] = [
         package: "g++",
         dialect: Dialect::Gnu,
         suffixes: &["cc", "cpp", "cxx"],
+        has_worker_lib: true,
         fixed: &["-static"],
         relocatable: Some((&["-static-pie", "-fPIE"], &[])),
     },
@@ -86,6 +100,7 @@ const COMPILERS: [Compiler; 5] = [
         package: "musl-tools",
         dialect: Dialect::Gnu,
         suffixes: &[],
+        has_worker_lib: false,
         fixed: &["-static"],
         // musl-gcc knows static programs and relocatable ones, but not both at once: it is told what to link.
         relocatable: Some((
@@ -105,6 +120,7 @@ const COMPILERS: [Compiler; 5] = [
         package: "golang-go",
         dialect: Dialect::Go,
         suffixes: &["go"],
+        has_worker_lib: false,
         fixed: &[],
         relocatable: None,
     },
@@ -113,6 +129,7 @@ const COMPILERS: [Compiler; 5] = [
         package: "rustc",
         dialect: Dialect::Rust,
         suffixes: &["rs"],
+        has_worker_lib: false,
         fixed: &["-Crelocation-model=static"],
         relocatable: Some((&["-Crelocation-model=pie"], &[])),
     },
@@ -186,18 +203,57 @@ impl SourceCode {
     }
 
     /// Compiles the file to a program below `target` and returns the program. What was compiled before is taken as it is
-    /// unless the source or a file that it includes is newer.
+    /// unless the source or a file that it includes is newer. A file in C or C++ that includes the header of `library` is
+    /// linked with it.
     ///
     /// # Errors
     /// There is no compiler, or it refuses the file.
-    pub fn compile(&self, target: &Path, log: Option<&Path>) -> Result<Vec<u8>, SourceError> {
+    pub fn compile(
+        &self,
+        target: &Path,
+        library: Option<&CLibrary<'_>>,
+        log: Option<&Path>,
+    ) -> Result<Vec<u8>, SourceError> {
         let folder = self.folder(target);
         std::fs::create_dir_all(&folder).map_err(io(&folder))?;
         let program = folder.join(self.program_name());
-        if !is_current(&program) {
-            self.call(&program, target, log)?;
+        self.require_compiler()?;
+        let library = library.filter(|_| self.compiler.has_worker_lib);
+        let archive = match library.filter(|library| self.includes_header(&program, library)) {
+            Some(library) => Some(library.archive().map_err(|source| SourceError::Library {
+                file: self.file.clone(),
+                source: Box::new(source),
+            })?),
+            None => None,
+        };
+        if !is_current(&program, archive) {
+            let mut command = self.command(&program, target);
+            if let Some(library) = library {
+                command.arg("-I").arg(library.include());
+            }
+            if let Some(archive) = archive {
+                command.arg(archive).arg("-Wl,--gc-sections");
+            }
+            self.call(command, log)?;
         }
         std::fs::read(&program).map_err(io(&program))
+    }
+
+    /// Whether the program, or what it will be compiled from, includes the library's header.
+    fn includes_header(&self, program: &Path, library: &CLibrary<'_>) -> bool {
+        if is_current(program, None) {
+            std::fs::read_to_string(dependency_file(program)).is_ok_and(|rules| is_header_in(&rules))
+        } else {
+            library.is_included_by(&self.file, self.compiler.name)
+        }
+    }
+
+    fn require_compiler(&self) -> Result<(), SourceError> {
+        let found = tools::require(self.compiler.name, self.compiler.package);
+        found.map(|_| ()).map_err(|source| SourceError::Tool {
+            file: self.file.clone(),
+            source,
+        })
     }
 
     /// A folder for this file compiled in this way.
@@ -208,13 +264,8 @@ impl SourceCode {
         target.join("compiled").join(format!("{:016x}", hasher.finish()))
     }
 
-    fn call(&self, program: &Path, target: &Path, log: Option<&Path>) -> Result<(), SourceError> {
+    fn call(&self, mut command: Command, log: Option<&Path>) -> Result<(), SourceError> {
         let compiler = self.compiler.name;
-        tools::require(compiler, self.compiler.package).map_err(|source| SourceError::Tool {
-            file: self.file.clone(),
-            source,
-        })?;
-        let mut command = self.command(program, target);
         if let Some(log) = log {
             let output = File::options().create(true).append(true).open(log);
             command.stderr(output.map_err(io(log))?);
@@ -301,8 +352,8 @@ fn dependency_file(program: &Path) -> PathBuf {
     program.with_extension("d")
 }
 
-/// Whether the program is there and not older than any file that went into it.
-fn is_current(program: &Path) -> bool {
+/// Whether the program is there and not older than any file that went into it, `archive` among them.
+fn is_current(program: &Path, archive: Option<&Path>) -> bool {
     let changed = |path: &Path| -> Option<SystemTime> { path.metadata().ok()?.modified().ok() };
     let (Some(built), Ok(rules)) = (
         changed(program),
@@ -313,7 +364,8 @@ fn is_current(program: &Path) -> bool {
     let mut files = rules
         .split_whitespace()
         .filter(|word| !word.ends_with(':') && *word != "\\");
-    files.all(|file| changed(Path::new(file)).is_some_and(|time| time <= built))
+    let is_older = |file: &Path| changed(file).is_some_and(|time| time <= built);
+    files.all(|file| is_older(Path::new(file))) && archive.is_none_or(is_older)
 }
 
 #[cfg(test)]

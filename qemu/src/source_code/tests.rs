@@ -1,4 +1,8 @@
 use super::{SourceCode, SourceError};
+use crate::c_library::CLibrary;
+use crate::compile::{Compiler, Profile};
+use crate::machine::find_program;
+use crate::workspace::Workspace;
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -27,11 +31,11 @@ fn a_file_becomes_a_static_program_at_a_fixed_or_at_any_address() {
     let folder = TempDir::new().unwrap();
     for (name, text) in [("one.c", PROGRAM), ("two.rs", "fn main() {}\n")] {
         let source = SourceCode::of(&file(&folder, name, text)).unwrap();
-        let fixed = source.clone().compile(folder.path(), None).unwrap();
+        let fixed = source.clone().compile(folder.path(), None, None).unwrap();
         let relocatable = source
             .relocatable()
             .unwrap()
-            .compile(folder.path(), None)
+            .compile(folder.path(), None, None)
             .unwrap();
         for (program, kind) in [(fixed, 2), (relocatable, 3)] {
             let (found, headers) = kinds(&program);
@@ -52,10 +56,10 @@ fn a_program_is_compiled_again_when_a_file_of_it_is_newer() {
         "#include \"code.h\"\nint main(void) { return CODE; }\n",
     );
     let source = SourceCode::of(&main).unwrap();
-    let first = source.compile(folder.path(), None).unwrap();
+    let first = source.compile(folder.path(), None, None).unwrap();
     let program = source.folder(folder.path()).join("main");
     fs::write(&program, "as it was").unwrap();
-    assert_eq!(source.compile(folder.path(), None).unwrap(), b"as it was");
+    assert_eq!(source.compile(folder.path(), None, None).unwrap(), b"as it was");
     fs::write(&header, "#define CODE 2\n").unwrap();
     let later = SystemTime::now() + Duration::from_secs(5);
     fs::File::options()
@@ -64,7 +68,7 @@ fn a_program_is_compiled_again_when_a_file_of_it_is_newer() {
         .unwrap()
         .set_modified(later)
         .unwrap();
-    let second = source.compile(folder.path(), None).unwrap();
+    let second = source.compile(folder.path(), None, None).unwrap();
     assert!(second.starts_with(b"\x7fELF") && second != first);
 }
 
@@ -73,7 +77,7 @@ fn what_is_no_c_is_refused_with_the_log() {
     let folder = TempDir::new().unwrap();
     let source = SourceCode::of(&file(&folder, "bad.c", "main { }\n")).unwrap();
     let log = folder.path().join("log");
-    let error = source.compile(folder.path(), Some(&log)).unwrap_err();
+    let error = source.compile(folder.path(), None, Some(&log)).unwrap_err();
     assert!(matches!(error, SourceError::Refused { .. }), "{error}");
     assert!(error.to_string().contains("bad.c; see "), "{error}");
     assert!(fs::read_to_string(&log).unwrap().contains("error"));
@@ -87,4 +91,27 @@ fn languages_are_told_by_suffix_and_compilers_by_name() {
     assert_ne!(source.clone().compiled_by("musl-gcc").unwrap(), source);
     assert!(source.compiled_by("tcc").is_none());
     assert!(of("a.go").unwrap().relocatable().is_none());
+}
+
+#[test]
+fn the_library_is_for_files_that_include_its_header() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let workspace = Workspace::of(&root.join("Cargo.toml")).unwrap();
+    let compiler = Compiler {
+        workspace: &workspace,
+        profile: Profile::Release,
+        log: None,
+    };
+    let library = CLibrary::new(&compiler);
+    let folder = TempDir::new().unwrap();
+    let with = file(&folder, "with.c", &format!("#include <aerie.h>\n{PROGRAM}"));
+    let with_cpp = file(&folder, "with.cpp", &format!("#include <aerie.hpp>\n{PROGRAM}"));
+    let without = file(&folder, "without.c", &format!("#include <stdio.h>\n{PROGRAM}"));
+    assert!(library.is_included_by(&with, "cc"));
+    assert!(find_program("c++").is_none() || library.is_included_by(&with_cpp, "c++"));
+    assert!(!library.is_included_by(&without, "cc"));
+    let source = SourceCode::of(&without).unwrap();
+    assert!(source.compile(folder.path(), Some(&library), None).is_ok());
+    let program = source.folder(folder.path()).join("without");
+    assert!(!source.includes_header(&program, &library));
 }
