@@ -7,4 +7,5 @@ extern crate alloc;
 pub mod answer;
 pub mod options;
 pub mod plan;
+pub mod progress;
 pub mod results;

@@ -66,7 +66,9 @@ impl Client<'_> {
             let name = &self.shared.options.workloads[first.workload];
             if let Err(error) = self.create(name) {
                 self.shared.say(&format!("{name}: {error}\n"));
-                self.results.failed(first.workload, calls.len() as u64);
+                let failed = calls.len() as u64;
+                self.results.failed(first.workload, failed);
+                self.shared.count(failed, failed);
                 continue;
             }
             for call in calls {
@@ -120,15 +122,18 @@ impl Client<'_> {
             }
         };
         match read {
-            Ok(digest) => self.results.succeeded(call.workload, nanoseconds, digest),
+            Ok(digest) => {
+                self.results.succeeded(call.workload, nanoseconds, digest);
+                self.shared.count(1, 0);
+            }
             Err(error) => {
                 let seed = call.seed;
                 self.shared
                     .say(&format!("{name} with seed {seed} failed: {error}\n"));
                 self.results.failed(call.workload, 1);
+                self.shared.count(1, 1);
             }
         }
-        self.shared.count();
     }
 
     /// Reads a reply, and prints it unless it is one of very many.

@@ -14,7 +14,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use client_workloads::options::{HELP, Options};
 use client_workloads::results::Results;
-use client_workloads::{answer, options};
+use client_workloads::{answer, options, progress};
 use l4::object::{Placement, Scheduler};
 use l4::{CapIndex, Error};
 use l4re::thread::{Builder, JoinHandle};
@@ -32,8 +32,6 @@ const USAGE: i64 = 2;
 const STACK: u64 = 256 << 10;
 /// How often the main thread looks whether the clients got further.
 const LOOK_NS: u64 = 1_000_000;
-/// How long a run may be silent.
-const PROGRESS_NS: u64 = 5_000_000_000;
 
 fn main() -> i64 {
     let options = match Options::parse(env::args().skip(1)) {
@@ -90,7 +88,7 @@ fn run(options: options::Options, registry: CapIndex) -> Result<bool, Error> {
         };
         clients.push(builder.spawn(move || client::run(&own, number, registry))?);
     }
-    watch(&shared, &clients);
+    watch(&shared, &clients, started);
     for client in clients {
         // What a client that died did not do is missing from the totals.
         let _ = client.join();
@@ -99,17 +97,14 @@ fn run(options: options::Options, registry: CapIndex) -> Result<bool, Error> {
 }
 
 /// Reports progress until all clients have ended.
-fn watch(shared: &Shared, clients: &[JoinHandle]) {
-    let mut said = clock::now_ns();
+fn watch(shared: &Shared, clients: &[JoinHandle], started: u64) {
+    let mut said = started;
     while !clients.iter().all(JoinHandle::is_finished) {
         clock::sleep(LOOK_NS);
         let now = clock::now_ns();
-        if now - said >= PROGRESS_NS {
-            shared.say(&alloc::format!(
-                "{} of {} calls done\n",
-                shared.done(),
-                shared.plan.length()
-            ));
+        let elapsed_ns = now - started;
+        if now - said >= progress::pause(elapsed_ns) {
+            shared.say(&alloc::format!("{}\n", shared.progress(elapsed_ns)));
             said = now;
         }
     }

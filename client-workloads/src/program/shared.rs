@@ -2,6 +2,7 @@
 
 use client_workloads::options::Options;
 use client_workloads::plan::{Call, Plan};
+use client_workloads::progress::Progress;
 use client_workloads::results::Results;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use l4::CapIndex;
@@ -16,6 +17,7 @@ pub(crate) struct Shared {
     pub(crate) plan: Plan,
     next: AtomicUsize,
     done: AtomicU64,
+    failed: AtomicU64,
     results: Mutex<Results>,
     /// Held by who prints, so that lines longer than a message stay in one piece.
     console: Mutex<()>,
@@ -35,6 +37,7 @@ impl Shared {
             plan,
             next: AtomicUsize::new(0),
             done: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
             results: Mutex::new(Results::new(workloads)),
             console: Mutex::new(()),
         }
@@ -45,14 +48,20 @@ impl Shared {
         self.plan.piece(self.next.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Counts a call that was made.
-    pub(crate) fn count(&self) {
-        self.done.fetch_add(1, Ordering::Relaxed);
+    /// Counts calls that were made.
+    pub(crate) fn count(&self, calls: u64, failed: u64) {
+        self.failed.fetch_add(failed, Ordering::Relaxed);
+        self.done.fetch_add(calls, Ordering::Relaxed);
     }
 
-    /// Calls that were made so far.
-    pub(crate) fn done(&self) -> u64 {
-        self.done.load(Ordering::Relaxed)
+    /// How far the run has got so long after its start.
+    pub(crate) fn progress(&self, elapsed_ns: u64) -> Progress {
+        Progress {
+            done: self.done.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            planned: self.plan.length() as u64,
+            elapsed_ns,
+        }
     }
 
     /// Writes whole lines to the console.
