@@ -101,11 +101,15 @@ pub mod thread {
     pub const EXIT: u64 = 12;
     /// Four words of randomness.
     pub const RANDOM: u64 = 15;
+    /// Set the handler gate to the calling thread's.
+    pub const SHARE_HANDLER: u64 = 16;
 
     /// Flag of [`EX_REGS`]: end a blocked IPC with "cancelled".
     pub const EX_REGS_CANCEL: u64 = 0x10000;
     /// Flag of [`EX_REGS`]: raise an exception with vector 0xff.
     pub const EX_REGS_TRIGGER: u64 = 0x20000;
+    /// Flag of [`EX_REGS`]: have a thread that computes enter its own fault entry, unless it handles a fault already.
+    pub const EX_REGS_SIGNAL: u64 = 0x40000;
 }
 
 /// Operations of [`GATE`].

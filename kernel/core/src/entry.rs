@@ -216,6 +216,10 @@ fn attend(cpu: &'static Cpu, thread: Ref<Thread>) {
             ipc::raise(thread, fault);
             thread.state.get(&Domain::lock(cpu)) == State::Ready
         }
+        Resume::Signal => {
+            ipc::signal(thread);
+            true
+        }
         Resume::Stop => {
             ipc::stop(thread);
             false

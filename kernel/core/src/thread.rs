@@ -99,6 +99,8 @@ pub enum Resume {
     Send(Ref<Gate>),
     /// An exception that `ex_regs` asked for.
     Raise(Fault),
+    /// To enter its own fault entry, for `ex_regs`; nothing if it has none, or handles a fault already.
+    Signal,
     /// Its own end: nobody handles its fault.
     End(Fault),
     /// Its own end, as its handler wants it.

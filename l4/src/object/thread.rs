@@ -23,8 +23,17 @@ impl Thread {
         request(self.0, THREAD, &[thread::SET_HANDLER, handler.word(), label]).map(drop)
     }
 
+    /// Sends the thread's faults where the calling thread's go, from now on.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if nobody handles those; [`Error::Invalid`] for the calling thread itself.
+    pub fn share_handler(self) -> Result<(), Error> {
+        request(self.0, THREAD, &[thread::SHARE_HANDLER]).map(drop)
+    }
+
     /// Sets instruction and stack pointer (`u64::MAX` keeps one), cancels a blocked IPC or raises an exception, as
-    /// `flags` ([`thread::EX_REGS_CANCEL`], [`thread::EX_REGS_TRIGGER`]) say. Returns the old pointers.
+    /// `flags` ([`thread::EX_REGS_CANCEL`], [`thread::EX_REGS_TRIGGER`], [`thread::EX_REGS_SIGNAL`]) say. Returns the
+    /// old pointers.
     pub fn ex_regs(self, ip: u64, sp: u64, flags: u64) -> Result<(u64, u64), Error> {
         request(self.0, THREAD, &[thread::EX_REGS, ip, sp, flags])?;
         let utcb = Utcb::current();

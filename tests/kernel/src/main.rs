@@ -17,6 +17,7 @@ mod memory;
 mod messages;
 mod notifications;
 mod objects;
+mod own_faults;
 mod partner;
 mod registers;
 mod replies;
@@ -40,6 +41,7 @@ const SUITES: &[&[harness::Test]] = &[
     dataspaces::TESTS,
     exceptions::TESTS,
     threads::TESTS,
+    own_faults::TESTS,
     registers::TESTS,
     notifications::TESTS,
     scheduling::TESTS,

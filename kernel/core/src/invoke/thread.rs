@@ -38,6 +38,7 @@ fn change(call: &Call, target: Ref<Thread>, operation: u64) -> Result<Outcome, E
             DONE
         }
         thread::EX_REGS => ex_regs(call, target),
+        thread::SHARE_HANDLER => share_handler(call, target),
         thread::SET_BASES => set_bases(call, target),
         thread::SET_PERSONALITY => set_personality(call, target),
         thread::SET_FAULT_ENTRY => set_fault_entry(call, target),
@@ -55,6 +56,15 @@ fn change(call: &Call, target: Ref<Thread>, operation: u64) -> Result<Outcome, E
         }
         _ => Err(Error::NoSystemCall),
     }
+}
+
+/// Has the target's faults go where the caller's go.
+fn share_handler(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {
+    if target == call.thread {
+        return Err(Error::Invalid);
+    }
+    crate::capability::drop_slot(&target.handler);
+    crate::capability::copy_into(&call.thread.handler, &target.handler, Rights::CLIENT, None).and(DONE)
 }
 
 fn stats(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {
@@ -120,6 +130,10 @@ fn change_registers(target: Ref<Thread>, ip: u64, sp: u64, flags: u64) -> Result
     if target.state.get(&domain) == State::Dead || target.header.is_dead() {
         return Err(Error::NotFound);
     }
+    let signal = flags & thread::EX_REGS_SIGNAL != 0;
+    if signal && !computes(&domain, target) {
+        return Err(Error::Busy);
+    }
     let old = target.with_context(&domain, |context| {
         let old = [context.rip, context.rsp];
         if ip != u64::MAX {
@@ -130,7 +144,10 @@ fn change_registers(target: Ref<Thread>, ip: u64, sp: u64, flags: u64) -> Result
         }
         old
     });
-    if flags & thread::EX_REGS_TRIGGER != 0 && target.state.get(&domain) != State::New {
+    if signal {
+        target.with_context(&domain, Context::make_full);
+        target.set_resume(&domain, Resume::Signal);
+    } else if flags & thread::EX_REGS_TRIGGER != 0 && target.state.get(&domain) != State::New {
         target.with_context(&domain, Context::make_full);
         let fault = Fault {
             reason: Reason::Triggered,
@@ -141,6 +158,12 @@ fn change_registers(target: Ref<Thread>, ip: u64, sp: u64, flags: u64) -> Result
         target.set_resume(&domain, Resume::Raise(fault));
     }
     Ok(old)
+}
+
+/// Tells whether a thread would go on in user mode at once if it ran now.
+fn computes(domain: &Domain, thread: Ref<Thread>) -> bool {
+    let has_nothing_to_do = matches!(thread.resume.get(domain), Resume::Nothing | Resume::Signal);
+    thread.state.get(domain) == State::Ready && has_nothing_to_do
 }
 
 fn set_bases(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {

@@ -9,29 +9,42 @@ use crate::objects::Gate;
 use crate::schedule;
 use crate::thread::{Content, Fault, Resume, Sending, State, Then, Thread};
 use core::fmt::Write;
-use l4::exception::ExceptionFrame;
+use l4::exception::{ExceptionFrame, Reason};
 use l4::protocol::EXCEPTION;
 use l4::{NEVER, Rights, Tag, utcb};
 
 /// Raises an exception of this CPU's current thread, all of whose registers are saved.
 pub(crate) fn raise(thread: Ref<Thread>, fault: Fault) {
     let domain = Domain::lock(thread.home());
-    thread.fault.set(&domain, fault);
-    if enter_own_handler(&domain, thread) {
+    if enter_own_handler(&domain, thread, fault) {
         return;
     }
+    thread.fault.set(&domain, fault);
     drop(domain);
     if !send_to_handler(thread) {
         end(thread, &fault);
     }
 }
 
+/// Has this CPU's current thread, all of whose registers are saved, enter its own fault entry if it can.
+pub(crate) fn signal(thread: Ref<Thread>) {
+    let fault = Fault {
+        reason: Reason::Triggered,
+        vector: 0xff,
+        error: 0,
+        address: 0,
+    };
+    // A thread that handles a fault looks for signals itself before it goes on.
+    let _entered = enter_own_handler(&Domain::lock(thread.home()), thread, fault);
+}
+
 /// Lets the thread handle its own fault, unless it is handling one already.
-fn enter_own_handler(domain: &Domain, thread: Ref<Thread>) -> bool {
+fn enter_own_handler(domain: &Domain, thread: Ref<Thread>, fault: Fault) -> bool {
     let (entry, stack) = thread.fault_entry.get(domain);
     if entry == 0 || thread.utcb().get(utcb::FAULT_ACTIVE) != 0 {
         return false;
     }
+    thread.fault.set(domain, fault);
     let words = transfer::exception_frame(domain, thread).to_words();
     for (index, word) in words.into_iter().enumerate() {
         thread.utcb().set(utcb::FAULT_FRAME + index, word);

@@ -13,7 +13,7 @@ mod send;
 mod transfer;
 mod wait;
 
-pub(crate) use exception::{end_unhandled, raise, stop};
+pub(crate) use exception::{end_unhandled, raise, signal, stop};
 pub(crate) use receive::{forget_all_pending, forget_pending, notify, receive};
 pub(crate) use reply::{drop_implicit_reply, drop_reply, reply, take_reply};
 pub(crate) use send::{Sent, fail_send, send, wake_waiting_senders};
