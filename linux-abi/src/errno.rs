@@ -13,6 +13,8 @@ impl Errno {
     pub const NOENT: Errno = Errno(2);
     /// No such process.
     pub const SRCH: Errno = Errno(3);
+    /// Interrupted system call.
+    pub const INTR: Errno = Errno(4);
     /// Input/output error.
     pub const IO: Errno = Errno(5);
     /// Bad file descriptor.
@@ -63,6 +65,24 @@ impl Errno {
     pub const NOTEMPTY: Errno = Errno(39);
     /// Connection timed out.
     pub const TIMEDOUT: Errno = Errno(110);
+
+    /// Interrupted; no program sees this: the call is made again, unless a handler without `SA_RESTART` runs.
+    pub const RESTART: Errno = Errno(512);
+    /// Interrupted; no program sees this: the call is made again, unless a handler runs.
+    pub const RESTART_UNHANDLED: Errno = Errno(514);
+
+    /// Whether the call is perhaps to be made again.
+    pub(crate) fn is_restart(self) -> bool {
+        matches!(self, Errno::RESTART | Errno::RESTART_UNHANDLED)
+    }
+
+    /// The error number that a system call left in rax.
+    pub(crate) fn from_result(value: u64) -> Option<Errno> {
+        match value.wrapping_neg() {
+            error @ 1..=4095 => Some(Errno(error as u16)),
+            _ => None,
+        }
+    }
 
     /// The value that the system call leaves in rax.
     pub const fn result(self) -> u64 {

@@ -16,9 +16,10 @@ pub(crate) fn exit_group<S: System>(process: &mut Process<S>, arguments: &Argume
 /// `exit(code)`: ends the calling thread, and with the last thread the program.
 pub(crate) fn exit_thread<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
     match process.threads.remove_current() {
-        Some(departure) => {
+        Some((departure, signals)) => {
             process.departure = Some(departure);
             process.system.leave();
+            process.pass_on_signals(signals);
         }
         None => process.exit = Some(exit_code(arguments)),
     }

@@ -106,6 +106,13 @@ impl Futexes {
             if self.place(thread).load(Ordering::Acquire) == NOWHERE {
                 return Ok(0);
             }
+            if caller.is_interrupted() && self.withdraw(caller, thread) {
+                // A wait with a time would wait for all of it again.
+                return Err(match deadline {
+                    NEVER => Errno::RESTART,
+                    _ => Errno::RESTART_UNHANDLED,
+                });
+            }
             if deadline != NEVER && caller.now() >= deadline && self.withdraw(caller, thread) {
                 return Err(Errno::TIMEDOUT);
             }

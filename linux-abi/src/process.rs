@@ -9,7 +9,7 @@ use interfaces::faas::PAYLOAD_MAX;
 use crate::files::{Exchange, Files};
 use crate::memory::Heap;
 use crate::signal::Signals;
-use crate::thread::Threads;
+use crate::thread::{Threads, Wait};
 use crate::{Departure, Errno, System, table};
 
 /// What a handler answers: the value for rax, or an error number.
@@ -22,6 +22,8 @@ pub enum Outcome {
     Return(u64),
     /// The thread is to be parked until this time of the kernel clock, and the call is to be made again.
     Wait(u64),
+    /// The thread returns from a signal's handler: [`Process::return_from_handler`].
+    ReturnFromHandler,
     /// The thread ends and leaves this to others.
     EndThread(Departure),
     /// The program has ended: the thread must not go on.
@@ -108,21 +110,38 @@ impl<S: System> Process<S> {
             self.report_unknown(number);
             Err(Errno::NOSYS)
         });
+        self.conclude(answer)
+    }
+
+    /// How the calling thread goes on whose call has this answer.
+    pub(crate) fn conclude(&mut self, answer: Answer) -> Outcome {
         if let Some(departure) = self.departure.take() {
             return Outcome::EndThread(departure);
         }
         if let Some(code) = self.exit {
-            self.ended = true;
-            self.flush_output();
+            self.end();
             return self.outcome(code);
         }
-        match self.threads.current().wait.take() {
-            Some(deadline) => Outcome::Wait(deadline),
-            None => {
-                self.threads.current().deadline = None;
-                Outcome::Return(answer.unwrap_or_else(Errno::result))
+        let thread = self.threads.current();
+        let answer = match thread.wait.take() {
+            Some(wait) if thread.signals.is_due() => Err(wait.if_interrupted),
+            Some(wait) => return Outcome::Wait(wait.deadline),
+            None if thread.returns => {
+                thread.returns = false;
+                return Outcome::ReturnFromHandler;
             }
+            None => answer,
+        };
+        thread.deadline = None;
+        if !answer.is_err_and(Errno::is_restart) {
+            self.restore_mask();
         }
+        Outcome::Return(answer.unwrap_or_else(Errno::result))
+    }
+
+    /// The program has not ended.
+    pub(crate) fn is_running(&self) -> bool {
+        !self.ended && self.exit.is_none()
     }
 
     /// Ends the program with this code, because of something that is no system call. False if it has ended already.
@@ -132,16 +151,25 @@ impl<S: System> Process<S> {
         }
         self.ended = true;
         self.flush_output();
+        let caller = self.system.thread();
+        for (number, _) in self.threads.numbered() {
+            if number != caller {
+                self.system.interrupt(number);
+            }
+        }
         true
     }
 
     /// Has the calling thread make its call again at `deadline`, unless that has passed. `deadline` is that of the
-    /// call's first try, which the thread remembers.
-    pub(crate) fn wait_until(&mut self, deadline: u64) {
+    /// call's first try, which the thread remembers. If a signal comes first, the call's result is `if_interrupted`.
+    pub(crate) fn wait_until(&mut self, deadline: u64, if_interrupted: Errno) {
         let thread = self.threads.current();
         let deadline = *thread.deadline.get_or_insert(deadline);
         if self.system.now() < deadline {
-            thread.wait = Some(deadline);
+            thread.wait = Some(Wait {
+                deadline,
+                if_interrupted,
+            });
         }
     }
 

@@ -100,6 +100,11 @@ pub trait Caller {
     /// [`Errno::FAULT`] as above.
     fn compare_exchange(&mut self, address: u64, expected: u32, new: u32) -> Result<u32, Errno>;
 
+    /// The thread's stack pointer in the program.
+    fn stack_pointer(&self) -> u64;
+    /// Tells whether there is something that the thread should look at before it waits: see [`System::interrupt`].
+    fn is_interrupted(&self) -> bool;
+
     /// Nanoseconds of the kernel clock.
     fn now(&mut self) -> u64;
     /// Nanoseconds since the Unix epoch at the kernel clock's zero.
@@ -169,6 +174,11 @@ pub trait System: Caller {
     fn read_request(&mut self, offset: u64, address: u64, size: u64) -> Result<(), Errno>;
     /// Copies out of the program's memory into the response, whose first `offset` bytes are there.
     fn write_response(&mut self, offset: u64, address: u64, size: u64) -> Result<(), Errno>;
+
+    /// Has a thread of the program deliver its signals before it goes on in the program, and ends its wait, if it waits.
+    fn interrupt(&mut self, thread: u32);
+    /// The calling thread looks at what it was interrupted for.
+    fn clear_interrupt(&mut self);
 
     /// Writes a piece of text to the log.
     fn log(&mut self, text: &[u8]);

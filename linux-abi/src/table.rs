@@ -95,6 +95,7 @@ calls! {
         12 "brk" => crate::memory::brk;
         13 "rt_sigaction" => crate::signal::rt_sigaction;
         14 "rt_sigprocmask" => crate::signal::rt_sigprocmask;
+        15 "rt_sigreturn" => crate::thread::rt_sigreturn;
         16 "ioctl" => crate::files::ioctl;
         17 "pread64" => crate::files::pread64;
         18 "pwrite64" => crate::files::pwrite64;
@@ -106,6 +107,7 @@ calls! {
         28 "madvise" => crate::memory::madvise;
         32 "dup" => crate::files::dup;
         33 "dup2" => crate::files::dup2;
+        34 "pause" => crate::signal::pause;
         56 "clone" => crate::clone::clone;
         57 "fork" => crate::clone::fork;
         58 "vfork" => crate::clone::fork;
@@ -129,6 +131,10 @@ calls! {
         95 "umask" => crate::files::umask;
         97 "getrlimit" => crate::identity::getrlimit;
         99 "sysinfo" => crate::identity::sysinfo;
+        127 "rt_sigpending" => crate::signal::rt_sigpending;
+        128 "rt_sigtimedwait" => crate::signal::rt_sigtimedwait;
+        129 "rt_sigqueueinfo" => crate::signal::rt_sigqueueinfo;
+        130 "rt_sigsuspend" => crate::signal::rt_sigsuspend;
         131 "sigaltstack" => crate::signal::sigaltstack;
         157 "prctl" => crate::thread::prctl;
         200 "tkill" => crate::signal::tkill;
@@ -149,12 +155,13 @@ calls! {
         269 "faccessat" => crate::files::faccessat;
         271 "ppoll" => crate::files::ppoll;
         273 "set_robust_list" => crate::thread::set_robust_list;
-        281 "epoll_pwait" => crate::files::epoll_wait;
+        281 "epoll_pwait" => crate::files::epoll_pwait;
         284 "eventfd" => crate::files::eventfd;
         290 "eventfd2" => crate::files::eventfd2;
         291 "epoll_create1" => crate::files::epoll_create1;
         292 "dup3" => crate::files::dup3;
         293 "pipe2" => crate::files::pipe2;
+        297 "rt_tgsigqueueinfo" => crate::signal::rt_tgsigqueueinfo;
         302 "prlimit64" => crate::identity::prlimit64;
         316 "renameat2" => crate::files::renameat2;
         332 "statx" => crate::files::statx;

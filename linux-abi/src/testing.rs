@@ -39,6 +39,10 @@ pub(crate) struct FakeSystem {
     random: u64,
     /// Kernel clock.
     pub(crate) time: u64,
+    /// Stack pointer of the thread that calls.
+    pub(crate) stack_pointer: u64,
+    /// Threads that were interrupted.
+    pub(crate) interrupted: Vec<u32>,
     /// FS base.
     pub(crate) fs_base: u64,
     /// What was written as response.
@@ -65,6 +69,8 @@ impl FakeSystem {
             log: Vec::new(),
             random: 0x0101_0101_0101_0101,
             time: 0,
+            stack_pointer: BASE + BASE_SIZE / 2,
+            interrupted: Vec::new(),
             fs_base: 0,
             response: Vec::new(),
             attached: 0,
@@ -161,6 +167,14 @@ impl Caller for FakeSystem {
         let value = if found == expected { new } else { found };
         self.write(address, &value.to_le_bytes())?;
         Ok(found)
+    }
+
+    fn stack_pointer(&self) -> u64 {
+        self.stack_pointer
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupted.contains(&self.thread)
     }
 
     fn now(&mut self) -> u64 {
@@ -340,6 +354,15 @@ impl System for FakeSystem {
         let bytes = self.peek(address, size as usize);
         self.response.extend_from_slice(&bytes);
         Ok(())
+    }
+
+    fn interrupt(&mut self, thread: u32) {
+        self.interrupted.push(thread);
+    }
+
+    fn clear_interrupt(&mut self) {
+        let own = self.thread;
+        self.interrupted.retain(|thread| *thread != own);
     }
 
     fn log(&mut self, text: &[u8]) {

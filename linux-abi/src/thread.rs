@@ -11,8 +11,17 @@ use crate::signal::ThreadSignals;
 use crate::table::Arguments;
 use crate::{Caller, Departure, Errno, Process, System, files, user};
 
-/// One thread.
+/// What a call waits for.
 #[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait {
+    /// When it has to be made again.
+    pub(crate) deadline: u64,
+    /// Its result if a signal comes first.
+    pub(crate) if_interrupted: Errno,
+}
+
+/// One thread.
+#[derive(Clone, Debug)]
 pub(crate) struct Thread {
     pub(crate) tid: u32,
     pub(crate) name: [u8; 16],
@@ -21,8 +30,10 @@ pub(crate) struct Thread {
     pub(crate) clear_on_exit: u64,
     /// The list of its robust mutexes, or 0.
     robust: u64,
-    /// When the call that it makes has to be made again.
-    pub(crate) wait: Option<u64>,
+    /// The call that it makes waits.
+    pub(crate) wait: Option<Wait>,
+    /// The call that it makes ends a signal's handler.
+    pub(crate) returns: bool,
     /// When the call that it makes gives up waiting.
     pub(crate) deadline: Option<u64>,
 }
@@ -50,10 +61,11 @@ impl Threads {
             clear_on_exit: 0,
             robust: 0,
             wait: None,
+            returns: false,
             deadline: None,
         };
         Threads {
-            list: Vec::from([Some(first)]),
+            list: Vec::from([Some(first.clone())]),
             current: 0,
             nobody: first,
             last_tid: PID as u32,
@@ -73,12 +85,28 @@ impl Threads {
         }
     }
 
-    /// The thread with an id.
-    pub(crate) fn by_tid(&mut self, tid: u64) -> Option<&mut Thread> {
-        self.list
-            .iter_mut()
-            .flatten()
-            .find(|thread| u64::from(thread.tid) == tid)
+    /// All threads.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Thread> {
+        self.list.iter_mut().flatten()
+    }
+
+    /// All threads with their numbers.
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = (u32, &Thread)> {
+        (0..)
+            .zip(&self.list)
+            .filter_map(|(number, thread)| Some((number, thread.as_ref()?)))
+    }
+
+    /// The thread with a number.
+    pub(crate) fn by_number(&mut self, number: u32) -> Option<&mut Thread> {
+        self.list.get_mut(number as usize)?.as_mut()
+    }
+
+    /// The number of the thread with an id.
+    pub(crate) fn number_of(&self, tid: u64) -> Option<u32> {
+        self.numbered()
+            .find(|(_, thread)| u64::from(thread.tid) == tid)
+            .map(|(number, _)| number)
     }
 
     /// An id for a new thread.
@@ -88,7 +116,7 @@ impl Threads {
                 TID_LIMIT.. => PID as u32 + 1,
                 next => next,
             };
-            if self.by_tid(self.last_tid.into()).is_none() {
+            if self.number_of(self.last_tid.into()).is_none() {
                 return self.last_tid;
             }
         }
@@ -96,34 +124,37 @@ impl Threads {
 
     /// Adds a thread that the calling one has made.
     pub(crate) fn add(&mut self, number: u32, tid: u32, clear_on_exit: u64) {
-        let maker = *self.current();
+        let maker = self.current();
+        let (name, signals) = (maker.name, maker.signals.inherited());
         let number = number as usize;
         if number >= self.list.len() {
             self.list.resize(number + 1, None);
         }
         self.list[number] = Some(Thread {
             tid,
-            signals: maker.signals.inherited(),
+            name,
+            signals,
             clear_on_exit,
             robust: 0,
             wait: None,
+            returns: false,
             deadline: None,
-            ..maker
         });
     }
 
-    /// Removes the calling thread. `None` if it is the last one, which stays.
-    pub(crate) fn remove_current(&mut self) -> Option<Departure> {
+    /// Removes the calling thread. Returns what it leaves, and its signals. `None` if it is the last one, which stays.
+    pub(crate) fn remove_current(&mut self) -> Option<(Departure, ThreadSignals)> {
         let others = self.list.iter().flatten().count().checked_sub(1)?;
         if others == 0 {
             return None;
         }
         let thread = self.list.get_mut(self.current)?.take()?;
-        Some(Departure {
+        let departure = Departure {
             tid: thread.tid,
             clear: thread.clear_on_exit,
             robust: thread.robust,
-        })
+        };
+        Some((departure, thread.signals))
     }
 }
 
@@ -132,6 +163,12 @@ pub(crate) fn set_tid_address<S: System>(process: &mut Process<S>, arguments: &A
     let thread = process.threads.current();
     thread.clear_on_exit = arguments[0];
     Ok(thread.tid.into())
+}
+
+/// `rt_sigreturn()`: [`Process::return_from_handler`] does it, which has the registers.
+pub(crate) fn rt_sigreturn<S: System>(process: &mut Process<S>, _: &Arguments) -> Answer {
+    process.threads.current().returns = true;
+    Ok(0)
 }
 
 /// Size of the head of a list of robust mutexes.

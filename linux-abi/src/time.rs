@@ -78,7 +78,7 @@ pub(crate) fn time(caller: &mut impl Caller, arguments: &Arguments) -> Answer {
     Ok(seconds)
 }
 
-/// `nanosleep(time, rest)`. Nothing interrupts a sleep, so there is never a rest.
+/// `nanosleep(time, rest)`.
 pub(crate) fn nanosleep(caller: &mut impl Caller, arguments: &Arguments) -> Answer {
     clock_nanosleep(caller, &[MONOTONIC, 0, arguments[0], arguments[1], 0, 0])
 }
@@ -95,8 +95,20 @@ pub(crate) fn clock_nanosleep(caller: &mut impl Caller, arguments: &Arguments) -
     } else {
         absolute(caller, id == REALTIME, time)
     };
-    caller.sleep_until(deadline);
-    Ok(0)
+    loop {
+        let now = caller.now();
+        if now >= deadline {
+            return Ok(0);
+        }
+        if caller.is_interrupted() {
+            let rest = deadline - now;
+            if flags & ABSOLUTE == 0 && arguments[3] != 0 {
+                user::write_words(caller, arguments[3], &[rest / SECOND, rest % SECOND])?;
+            }
+            return Err(Errno::RESTART_UNHANDLED);
+        }
+        caller.park(deadline);
+    }
 }
 
 /// The kernel clock's value at an absolute time of the program's.

@@ -20,7 +20,6 @@ const NONBLOCK: u64 = 0o4000;
 const SEMAPHORE: u64 = 1;
 /// Greatest value of an event counter.
 const COUNTER_MAX: u64 = u64::MAX - 1;
-const SIGPIPE: u64 = 13;
 
 /// A pipe.
 #[derive(Debug, Default)]
@@ -144,7 +143,7 @@ fn wait<S: System>(process: &mut Process<S>, fd: i32) -> Answer {
     if process.files.get(fd)?.flags & NONBLOCK != 0 {
         return Err(Errno::AGAIN);
     }
-    process.wait_for_files(NEVER);
+    process.wait_for_files(NEVER, Errno::RESTART);
     Ok(0)
 }
 
@@ -192,7 +191,7 @@ pub(super) fn write_pipe<S: System>(
         return Ok(0);
     }
     if pipe.readers == 0 {
-        signal::raise(process, None, SIGPIPE)?;
+        signal::raise(process, signal::SIGPIPE)?;
         return Err(Errno::PIPE);
     }
     let room = (PIPE_SIZE - pipe.bytes.len()) as u64;
@@ -271,13 +270,14 @@ pub(super) fn close_end<S: System>(process: &mut Process<S>, index: usize, is_re
 }
 
 impl<S: System> Process<S> {
-    /// Has the calling thread make its call again when a file has changed, or at `deadline`, unless that has passed.
-    pub(crate) fn wait_for_files(&mut self, deadline: u64) {
+    /// Has the calling thread make its call again when a file has changed, or at `deadline`, unless that has passed. If a
+    /// signal comes first, the call's result is `if_interrupted`.
+    pub(crate) fn wait_for_files(&mut self, deadline: u64, if_interrupted: Errno) {
         let number = self.system.thread();
         if !self.file_waiters.contains(&number) {
             self.file_waiters.push(number);
         }
-        self.wait_until(deadline);
+        self.wait_until(deadline, if_interrupted);
     }
 
     /// Has every thread that waits for files look again.
@@ -340,10 +340,16 @@ mod tests {
         call(&mut process, 3, &[reader]).unwrap();
         // Ignored, as in most programs.
         user::write_words(&mut process.system, BASE, &[1, 0, 0, 0]).unwrap();
-        assert_eq!(call(&mut process, 13, &[SIGPIPE, BASE, 0, 8]), Ok(0));
+        assert_eq!(
+            call(&mut process, 13, &[signal::SIGPIPE.into(), BASE, 0, 8]),
+            Ok(0)
+        );
         assert_eq!(call(&mut process, 1, &[writer, BASE, 1]), Err(32));
         user::write_words(&mut process.system, BASE, &[0, 0, 0, 0]).unwrap();
-        assert_eq!(call(&mut process, 13, &[SIGPIPE, BASE, 0, 8]), Ok(0));
+        assert_eq!(
+            call(&mut process, 13, &[signal::SIGPIPE.into(), BASE, 0, 8]),
+            Ok(0)
+        );
         assert_eq!(outcome(&mut process, 1, &[writer, BASE, 1]), Outcome::Exit(141));
     }
 

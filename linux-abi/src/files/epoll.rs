@@ -8,7 +8,7 @@ use super::descriptor::{CLOEXEC, Kind};
 use super::poll::{self, HANG_UP, NANOSECONDS_PER_MILLISECOND};
 use crate::process::Answer;
 use crate::table::Arguments;
-use crate::{Errno, Process, System, time, user};
+use crate::{Errno, Process, System, signal, time, user};
 
 const ADD: i32 = 1;
 const DELETE: i32 = 2;
@@ -123,15 +123,22 @@ pub(crate) fn epoll_wait<S: System>(process: &mut Process<S>, arguments: &Argume
     wait(process, epoll, events, count, deadline)
 }
 
+/// `epoll_pwait(epoll, events, count, milliseconds, signal mask, size)`.
+pub(crate) fn epoll_pwait<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    signal::block_meanwhile(process, arguments[4], arguments[5])?;
+    epoll_wait(process, arguments)
+}
+
 /// `epoll_pwait2(epoll, events, count, timeout, signal mask, size)`.
 pub(crate) fn epoll_pwait2<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
-    let [epoll, events, count, timeout, ..] = *arguments;
+    let [epoll, events, count, timeout, mask, size] = *arguments;
     let deadline = if timeout == 0 {
         NEVER
     } else {
         let time = time::read_timespec(&mut process.system, timeout)?;
         process.system.now().saturating_add(time)
     };
+    signal::block_meanwhile(process, mask, size)?;
     wait(process, epoll, events, count, deadline)
 }
 
@@ -145,7 +152,7 @@ fn wait<S: System>(process: &mut Process<S>, epoll: u64, events: u64, count: u64
     *interests(process, epoll)? = list;
     let told = told?;
     if told == 0 {
-        process.wait_for_files(deadline);
+        process.wait_for_files(deadline, Errno::RESTART_UNHANDLED);
     }
     Ok(told)
 }

@@ -24,7 +24,7 @@ pub(crate) use channel::{eventfd, eventfd2, pipe, pipe2};
 pub(crate) use descriptor::{DESCRIPTOR_LIMIT, Files};
 pub(crate) use descriptor::{close, dup, dup2, dup3, fcntl, ioctl};
 pub(crate) use directory::{chdir, getcwd, getdents64, readlink, readlinkat};
-pub(crate) use epoll::{epoll_create, epoll_create1, epoll_ctl, epoll_pwait2, epoll_wait};
+pub(crate) use epoll::{epoll_create, epoll_create1, epoll_ctl, epoll_pwait, epoll_pwait2, epoll_wait};
 pub(crate) use exchange::{Exchange, take_over};
 pub(crate) use open::{access, faccessat, open, openat};
 pub(crate) use poll::{poll, ppoll};

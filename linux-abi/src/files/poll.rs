@@ -5,7 +5,7 @@ use l4::NEVER;
 use super::descriptor::{DESCRIPTOR_LIMIT, Kind};
 use crate::process::Answer;
 use crate::table::Arguments;
-use crate::{Errno, Process, System, time, user};
+use crate::{Errno, Process, System, signal, time, user};
 
 const IN: u16 = 1;
 const OUT: u16 = 4;
@@ -25,15 +25,16 @@ pub(crate) fn poll<S: System>(process: &mut Process<S>, arguments: &Arguments) -
     poll_until(process, list, count, deadline)
 }
 
-/// `ppoll(descriptors, count, timeout, signal mask)`.
+/// `ppoll(descriptors, count, timeout, signal mask, size)`.
 pub(crate) fn ppoll<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
-    let [list, count, timeout, ..] = *arguments;
+    let [list, count, timeout, mask, size, _] = *arguments;
     let deadline = if timeout == 0 {
         NEVER
     } else {
         let time = time::read_timespec(&mut process.system, timeout)?;
         process.system.now().saturating_add(time)
     };
+    signal::block_meanwhile(process, mask, size)?;
     poll_until(process, list, count, deadline)
 }
 
@@ -56,7 +57,7 @@ fn poll_until<S: System>(process: &mut Process<S>, list: u64, count: u64, deadli
     }
     process.system.write(list, &entries)?;
     if ready == 0 {
-        process.wait_for_files(deadline);
+        process.wait_for_files(deadline, Errno::RESTART_UNHANDLED);
     }
     Ok(ready)
 }

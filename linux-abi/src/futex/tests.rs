@@ -46,6 +46,14 @@ impl Caller for Member<'_> {
     fn thread(&self) -> u32 {
         self.1
     }
+    fn stack_pointer(&self) -> u64 {
+        0
+    }
+
+    fn is_interrupted(&self) -> bool {
+        false
+    }
+
     fn tid(&self) -> u32 {
         self.1 + 2
     }

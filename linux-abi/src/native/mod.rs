@@ -1,5 +1,6 @@
 //! The layer's connection to kernel and program.
 
+mod calls;
 mod copy;
 mod entry;
 mod fault;

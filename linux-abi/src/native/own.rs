@@ -12,14 +12,15 @@ use l4::{CapIndex, Error, Utcb, syscall};
 use l4re::start::current_thread;
 use linux_abi::{Caller, Errno};
 
+use super::calls::own_state;
 use super::copy::{self, copy};
 use super::entry::{FS_WORD, NUMBER_WORD, TID_WORD};
 use super::message::{ErrorWord, Short};
 use super::threads;
 
 unsafe extern "C" {
-    safe static __ehdr_start: u8;
-    safe static linux_abi_end: u8;
+    pub(super) safe static __ehdr_start: u8;
+    pub(super) safe static linux_abi_end: u8;
 }
 
 /// The kernel's page, once [`set_info_page`] was told where it is.
@@ -106,6 +107,17 @@ impl Caller for Own {
         check_target(address, 4)?;
         // SAFETY: The word was just found not to be this layer's.
         unsafe { copy::compare_exchange(address, expected, new) }
+    }
+
+    fn stack_pointer(&self) -> u64 {
+        // SAFETY: The thread is in this layer, with its registers saved.
+        unsafe { (*own_state()).registers.rsp }
+    }
+
+    #[inline]
+    fn is_interrupted(&self) -> bool {
+        // SAFETY: The state is the thread's own, and the word is atomic.
+        unsafe { (*own_state()).attention.load(Ordering::Acquire) != 0 }
     }
 
     #[inline]

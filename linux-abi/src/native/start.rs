@@ -21,12 +21,12 @@ use linux_abi::{AuxEntry, AuxValue, Caller, FIRST_TID, InitialStack, Process, Pr
 use linux_abi::{Contents, Place};
 use linux_abi::{System, auxv};
 
-use super::entry::{REGISTERS_WORD, TID_WORD, personality_entry, prepare, run_program};
+use super::entry::{STATE_WORD, TID_WORD, personality_entry, prepare, run_program};
 use super::fault::fault_entry;
 use super::own::{Own, set_info_page};
 use super::rom;
 use super::task::{OwnTask, SLOTS};
-use super::thread_area::ThreadArea;
+use super::thread_area::{State, ThreadArea};
 use super::threads;
 
 /// Where the program's stack is looked for.
@@ -42,6 +42,11 @@ static MAIN_THREAD: ThreadArea = ThreadArea::new();
 
 /// The process, once the program runs.
 static PROCESS: Mutex<Option<Process<OwnTask>>> = Mutex::new(None);
+
+/// The first thread's state.
+pub(super) fn main_state() -> *mut State {
+    MAIN_THREAD.state()
+}
 
 /// Lets `action` use the process, one thread at a time. It makes no Linux call and does not wait.
 pub(super) fn with_process<R>(action: impl FnOnce(&mut Process<OwnTask>) -> R) -> R {
@@ -127,7 +132,7 @@ fn has_capability(block: &[u64], name: &[u8]) -> bool {
 /// Has the kernel return Linux calls and faults to this image.
 fn enter_personality() {
     prepare();
-    Utcb::current().set_word(REGISTERS_WORD, MAIN_THREAD.registers());
+    Utcb::current().set_word(STATE_WORD, MAIN_THREAD.state().expose_provenance() as u64);
     Utcb::current().set_word(TID_WORD, FIRST_TID);
     let thread = Thread(CapIndex::THREAD);
     let fault = fault_entry as *const () as u64;

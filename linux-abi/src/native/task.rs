@@ -71,6 +71,14 @@ macro_rules! as_caller {
                 Own.tid()
             }
 
+            fn stack_pointer(&self) -> u64 {
+                Own.stack_pointer()
+            }
+
+            fn is_interrupted(&self) -> bool {
+                Own.is_interrupted()
+            }
+
             $(
                 fn $name(&mut self, $($argument: $kind),*) $(-> $result)? {
                     Own.$name($($argument),*)
@@ -186,6 +194,14 @@ impl System for OwnTask {
 
     fn write_response(&mut self, offset: u64, address: u64, size: u64) -> Result<(), Errno> {
         self.exchange.write(offset, address, size)
+    }
+
+    fn interrupt(&mut self, thread: u32) {
+        threads::interrupt(thread);
+    }
+
+    fn clear_interrupt(&mut self) {
+        threads::clear_interrupt();
     }
 
     fn log(&mut self, text: &[u8]) {

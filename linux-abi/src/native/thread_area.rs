@@ -2,43 +2,38 @@
 #![expect(unsafe_code, reason = "the entry's assembly shares this memory")]
 
 use core::cell::UnsafeCell;
+use core::sync::atomic::AtomicU64;
+
+use linux_abi::{Registers, VECTOR_SIZE};
 
 /// Size of the stack that Linux calls run on, in bytes.
 const STACK_SIZE: usize = 32 << 10;
 /// Size of the stack that faults are handled on, in bytes.
 const FAULT_STACK_SIZE: usize = 4 << 10;
-/// Room for XSAVE: legacy area, header, AVX state.
-const VECTOR_SIZE: usize = 832;
 
-/// Registers of a thread while it is in this layer. The assembly of the entry knows the layout.
+/// State of a thread while it is in this layer. The assembly of the entries knows the layout.
 #[repr(C, align(64))]
-pub(super) struct Registers {
+pub(super) struct State {
     /// The XSAVE area. What the processor does not write of its header must stay zero.
     pub(super) vectors: [u8; VECTOR_SIZE],
-    pub(super) rax: u64,
-    pub(super) rbx: u64,
-    pub(super) rdx: u64,
-    pub(super) rsi: u64,
-    pub(super) rdi: u64,
-    pub(super) rbp: u64,
-    pub(super) rsp: u64,
-    pub(super) r8: u64,
-    pub(super) r9: u64,
-    pub(super) r10: u64,
-    pub(super) r12: u64,
-    pub(super) r13: u64,
-    pub(super) r14: u64,
-    pub(super) r15: u64,
-    pub(super) rip: u64,
-    pub(super) rflags: u64,
+    /// The program's registers; rcx and r11 only where they have to be kept.
+    pub(super) registers: Registers,
+    /// Number of the call that the program made.
+    pub(super) number: u64,
+    /// Not 0 if the thread has signals to look for before it goes on in the program.
+    pub(super) attention: AtomicU64,
+    /// Not 0 if the registers are not those of a call but all the thread's own.
+    pub(super) is_whole: u64,
+    /// Vector, error code and address of a fault of the program.
+    pub(super) fault: [u64; 3],
 }
 
-/// A thread's stacks and registers. The stack for calls ends where the registers start.
+/// A thread's stacks and state. The stack for calls ends where the state starts.
 #[repr(C, align(4096))]
 pub(super) struct ThreadArea {
     fault_stack: UnsafeCell<[u8; FAULT_STACK_SIZE]>,
     stack: UnsafeCell<[u8; STACK_SIZE]>,
-    registers: UnsafeCell<Registers>,
+    state: UnsafeCell<State>,
 }
 
 // SAFETY: The area is only used by the one thread that it was given to; others only take addresses in it.
@@ -51,7 +46,7 @@ impl ThreadArea {
             fault_stack: UnsafeCell::new([0; FAULT_STACK_SIZE]),
             stack: UnsafeCell::new([0; STACK_SIZE]),
             // SAFETY: All-zero bytes are valid numbers.
-            registers: UnsafeCell::new(unsafe { core::mem::zeroed() }),
+            state: UnsafeCell::new(unsafe { core::mem::zeroed() }),
         }
     }
 
@@ -70,12 +65,15 @@ impl ThreadArea {
         top
     }
 
-    /// Where the registers are, which is also the top of the stack for calls.
-    pub(super) fn registers(&self) -> u64 {
+    /// Offset of the state in an area.
+    pub(super) const STATE: u64 = core::mem::offset_of!(ThreadArea, state) as u64;
+
+    /// Where the state is, which is also the top of the stack for calls.
+    pub(super) fn state(&self) -> *mut State {
         debug_assert_eq!(
             self.stack.get() as u64 + STACK_SIZE as u64,
-            self.registers.get() as u64
+            self.state.get() as u64
         );
-        self.registers.get() as u64
+        self.state.get()
     }
 }

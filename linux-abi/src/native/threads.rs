@@ -19,11 +19,13 @@ use l4::{CapIndex, Error, NEVER, PAGE_SIZE, Selector, Tag, Utcb, syscall};
 use l4re::start::{OWN_THREAD_WORD, current_thread};
 use linux_abi::{Caller, Errno, NewThread, THREAD_LIMIT};
 
-use super::entry::{FS_WORD, NUMBER_WORD, REGISTERS_WORD, TID_WORD, linux_abi_resume, personality_entry};
+use super::calls::own_state;
+use super::entry::{FS_WORD, NUMBER_WORD, STATE_WORD, TID_WORD, linux_abi_resume, personality_entry};
 use super::fault::fault_entry;
 use super::message::Short;
 use super::own::Own;
-use super::thread_area::{Registers, ThreadArea};
+use super::start;
+use super::thread_area::{State, ThreadArea};
 
 /// Slots for threads: two for each.
 pub(super) const SLOTS: u32 = 2 * THREAD_LIMIT as u32;
@@ -47,6 +49,8 @@ static FIRST_SLOT: AtomicU32 = AtomicU32::new(0);
 static GONE: [AtomicBool; THREAD_LIMIT] = [const { AtomicBool::new(false) }; THREAD_LIMIT];
 /// There are notifications to park on: there has been a second thread.
 static CAN_PARK: AtomicBool = AtomicBool::new(false);
+/// The threads' faults go where those of the first one go.
+static HAVE_HANDLER: AtomicBool = AtomicBool::new(true);
 
 /// Says which slots are this module's; before all else.
 pub(super) fn set_first_slot(first: CapIndex) {
@@ -70,6 +74,49 @@ pub(super) fn notification(number: u32) -> Option<CapIndex> {
     CAN_PARK
         .load(Ordering::Relaxed)
         .then(|| notification_slot(number))
+}
+
+/// Whether somebody handles the faults of threads beside the first one.
+pub(super) fn have_handler() -> bool {
+    HAVE_HANDLER.load(Ordering::Relaxed)
+}
+
+/// The state of a thread of the program.
+fn state(number: u32) -> *mut State {
+    match number {
+        0 => start::main_state(),
+        _ => ptr::with_exposed_provenance_mut((area(number) + ThreadArea::STATE) as usize),
+    }
+}
+
+/// Has a thread of the program look for signals before it goes on in the program. The caller has the process, so the
+/// thread's memory stays.
+pub(super) fn interrupt(number: u32) {
+    // SAFETY: The thread lives, so its state is there, and the word is atomic.
+    unsafe { (*state(number)).attention.store(1, Ordering::Release) };
+    if number == Own.thread() {
+        return;
+    }
+    // If it waits in this layer.
+    Own.unpark(number);
+    let thread = match number {
+        0 => Thread(CapIndex::THREAD),
+        _ => Thread(thread_slot(number)),
+    };
+    let _message = Short::new();
+    for _ in 0..TRIES {
+        // One that waits otherwise looks when that has come to its end.
+        match thread.ex_regs(u64::MAX, u64::MAX, thread::EX_REGS_SIGNAL) {
+            Err(Error::Again) => Own.pause(),
+            _ => break,
+        }
+    }
+}
+
+/// The calling thread looks for signals now.
+pub(super) fn clear_interrupt() {
+    // SAFETY: The state is the thread's own, and the word is atomic.
+    unsafe { (*own_state()).attention.store(0, Ordering::Relaxed) };
 }
 
 fn stretch(number: u32) -> u64 {
@@ -211,10 +258,10 @@ fn launch(number: u32, new: NewThread, placement: Placement) -> Result<(), Error
     let area = attach_area(number)?;
     let thread = create(number)?;
     let own = Utcb::current();
-    let registers = area.registers();
+    let state = area.state().expose_provenance() as u64;
     let fs_base = new.fs_base.unwrap_or_else(|| own.word(FS_WORD));
     for (word, value) in [
-        (REGISTERS_WORD, registers),
+        (STATE_WORD, state),
         (NUMBER_WORD, number.into()),
         (TID_WORD, new.tid.into()),
         (FS_WORD, fs_base),
@@ -224,24 +271,26 @@ fn launch(number: u32, new: NewThread, placement: Placement) -> Result<(), Error
         // SAFETY: The kernel mapped the page when it made the thread, which does not run yet.
         unsafe { page.add(word).write_volatile(value) };
     }
-    let from: *const Registers = ptr::with_exposed_provenance(own.word(REGISTERS_WORD) as usize);
-    let to: *mut Registers = ptr::with_exposed_provenance_mut(registers as usize);
     // SAFETY: The maker's registers are saved while it makes a call, and the new area is nobody's yet.
     unsafe {
-        ptr::copy_nonoverlapping(from, to, 1);
-        (*to).rax = 0;
+        let (from, to) = (own_state(), area.state());
+        (*to).vectors = (*from).vectors;
+        (*to).registers = (*from).registers;
+        (*to).registers.rax = 0;
         if new.stack != 0 {
-            (*to).rsp = new.stack;
+            (*to).registers.rsp = new.stack;
         }
     }
     thread.set_personality(personality_entry as *const () as u64)?;
     thread.set_fault_entry(fault_entry as *const () as u64, area.prepare_fault_stack())?;
     thread.set_bases(fs_base, u64::MAX)?;
+    // Without a handler of the first thread's faults there is none of others' either.
+    HAVE_HANDLER.store(thread.share_handler().is_ok(), Ordering::Relaxed);
     Irq(notification_slot(number)).bind(0, thread.0)?;
     GONE[number as usize].store(false, Ordering::Relaxed);
     let start = Start {
         ip: (&raw const linux_abi_resume) as u64,
-        sp: registers,
+        sp: state,
         argument: 0,
     };
     Scheduler(CapIndex::SCHEDULER).start(thread.0, placement, start)

@@ -2,14 +2,16 @@
 //!
 //! `check` runs the checks and prints a line for each. The other words make the program end in some way that the
 //! script looks at: `exit CODE`, `panic`, `abort`, `null`, `hog`, `overflow`, `caps NAME …`; with threads `threads` (further
-//! checks), `alone`, `exit-beside CODE`, `null-beside`. `figures` measures, in a Linux guest as well.
+//! checks), `signals` (checks of signals), `alone`, `exit-beside CODE`, `null-beside`. `figures` measures, in a Linux guest as well.
 
 mod figures;
 mod files;
+mod interruptions;
 mod memory;
 mod native;
 mod registers;
 mod runtime;
+mod signals;
 mod temporary;
 mod threads;
 mod waiting;
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         ["null"] => memory::write_to_null(),
         ["hog"] => memory::use_without_end(),
         ["threads"] => run(&[threads::CHECKS, waiting::CHECKS, temporary::CHECKS].concat()),
+        ["signals"] => run(&[signals::CHECKS, interruptions::CHECKS].concat()),
         ["alone"] => threads::alone(),
         ["null-beside"] => threads::write_to_null_beside(),
         ["exit-beside", code] => threads::exit_beside(code.parse().expect("a number")),
