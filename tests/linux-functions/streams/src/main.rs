@@ -1,7 +1,8 @@
 //! An ordinary program as a function: what it does, its standard input says.
 //!
 //! `exit CODE`, `env NAME`, `name`, `length N` (so many bytes), `note TEXT` (to standard error), `count` (bytes of
-//! input), `threads N` (adds numbers up in so many threads) and the ways to fail: `panic`, `abort`, `null`, `hog`, `overflow`, `spin`, `sleep`. All else comes back as it is.
+//! input), `threads N` (adds numbers up in so many threads) and the ways to fail: `panic`, `abort`, `null`, `hog`, `overflow`, `spin`, `sleep`,
+//! `beside null` and `beside hog` (in a second thread). All else comes back as it is.
 #![expect(unsafe_code, reason = "one of the ways to fail is a write to address 16")]
 
 use std::collections::HashMap;
@@ -30,12 +31,12 @@ fn main() -> ExitCode {
         "threads" => summed_by_threads(rest.parse().unwrap_or(1)),
         "panic" => panic!("as asked for"),
         "abort" => std::process::abort(),
-        "null" => {
-            // SAFETY: Deliberately none: the page is not there, and the program is to end.
-            unsafe { std::ptr::with_exposed_provenance_mut::<u8>(16).write_volatile(1) };
-            String::new()
-        }
+        "null" => null(),
         "hog" => hog(),
+        "beside" => {
+            let fail = if rest == "hog" { hog } else { null };
+            format!("{:?}", std::thread::spawn(fail).join())
+        }
         "overflow" => deeper(1).to_string(),
         "spin" => loop {
             std::hint::spin_loop();
@@ -79,6 +80,12 @@ fn summed_by_threads(count: u64) -> String {
     });
     drop(sender);
     format!("{} from {count} threads", receiver.iter().sum::<u64>())
+}
+
+fn null() -> String {
+    // SAFETY: Deliberately none: the page is not there, and the program is to end.
+    unsafe { std::ptr::with_exposed_provenance_mut::<u8>(16).write_volatile(1) };
+    String::new()
 }
 
 fn hog() -> String {
