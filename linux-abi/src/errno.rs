@@ -61,6 +61,8 @@ impl Errno {
     pub const NAMETOOLONG: Errno = Errno(36);
     /// Function not implemented.
     pub const NOSYS: Errno = Errno(38);
+    /// Too many levels of symbolic links, or of epolls.
+    pub const LOOP: Errno = Errno(40);
     /// Directory not empty.
     pub const NOTEMPTY: Errno = Errno(39);
     /// Connection timed out.

@@ -156,7 +156,10 @@ calls! {
         271 "ppoll" => crate::files::ppoll;
         273 "set_robust_list" => crate::thread::set_robust_list;
         281 "epoll_pwait" => crate::files::epoll_pwait;
+        283 "timerfd_create" => crate::files::timerfd_create;
         284 "eventfd" => crate::files::eventfd;
+        286 "timerfd_settime" => crate::files::timerfd_settime;
+        287 "timerfd_gettime" => crate::files::timerfd_gettime;
         290 "eventfd2" => crate::files::eventfd2;
         291 "epoll_create1" => crate::files::epoll_create1;
         292 "dup3" => crate::files::dup3;

@@ -139,7 +139,7 @@ pub(crate) fn eventfd2<S: System>(process: &mut Process<S>, arguments: &Argument
 }
 
 /// What a call that cannot go on does: it is made again when a file has changed, or fails at once.
-fn wait<S: System>(process: &mut Process<S>, fd: i32) -> Answer {
+pub(super) fn wait<S: System>(process: &mut Process<S>, fd: i32) -> Answer {
     if process.files.get(fd)?.flags & NONBLOCK != 0 {
         return Err(Errno::AGAIN);
     }
@@ -277,7 +277,11 @@ impl<S: System> Process<S> {
         if !self.file_waiters.contains(&number) {
             self.file_waiters.push(number);
         }
+        let timer = self.next_timer();
         self.wait_until(deadline, if_interrupted);
+        if let Some(wait) = &mut self.threads.current().wait {
+            wait.deadline = wait.deadline.min(timer);
+        }
     }
 
     /// Has every thread that waits for files look again.

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use super::channel::{self, Counter, Pipe};
 use super::epoll::Interest;
 use super::temporary::Temporary;
+use super::timer::Timer;
 use crate::process::Answer;
 use crate::table::Arguments;
 use crate::{Errno, Process, RomFile, System, user};
@@ -51,6 +52,8 @@ pub(crate) enum Kind {
     PipeWriter(usize),
     /// An event counter.
     Event(Counter),
+    /// A timer.
+    Timer(Timer),
     /// Files that can be waited for.
     Epoll(Vec<Interest>),
 }
@@ -90,6 +93,8 @@ pub(crate) struct Files {
     open: Vec<Option<OpenFile>>,
     /// The pipes, which the open files of their ends number.
     pub(super) pipes: Vec<Option<Pipe>>,
+    /// There has been a timer.
+    pub(super) has_timers: bool,
     /// What is below `/tmp`.
     pub(super) temporary: Temporary,
     /// The working directory, absolute.
@@ -103,6 +108,7 @@ impl Files {
             descriptors: Vec::new(),
             open: Vec::new(),
             pipes: Vec::new(),
+            has_timers: false,
             temporary: Temporary::default(),
             directory: String::from("/"),
         };

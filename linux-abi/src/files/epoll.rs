@@ -37,6 +37,21 @@ pub(crate) struct Interest {
 }
 
 impl Interest {
+    /// The open file.
+    pub(super) fn open(&self) -> usize {
+        self.open
+    }
+
+    /// The events to tell of when the file has these, and has changed so often.
+    pub(super) fn news(&self, events: u16, changes: u64) -> u32 {
+        let is_news = self.events & EDGE == 0 || self.told != Some(changes);
+        if self.is_armed && is_news {
+            u32::from(events) & (self.events | ALWAYS)
+        } else {
+            0
+        }
+    }
+
     /// Tells whether it is one in this open file.
     pub(super) fn is_in(&self, open: usize) -> bool {
         self.open == open
@@ -68,13 +83,37 @@ fn interests<S: System>(process: &mut Process<S>, fd: i32) -> Result<&mut Vec<In
     }
 }
 
-/// `epoll_ctl(epoll, operation, fd, event)`. Files are always ready and refused, as on Linux; so is an epoll inside another.
+/// Tells whether one epoll is another, or waits for it, or waits for one that does.
+fn reaches<S: System>(process: &Process<S>, from: usize, target: usize, depth: usize) -> bool {
+    if from == target {
+        return true;
+    }
+    match process.files.by_index(from).map(|file| &file.kind) {
+        // One that is nested too deep counts as well.
+        Some(Kind::Epoll(_)) if depth == poll::DEPTH_LIMIT => true,
+        Some(Kind::Epoll(interests)) => interests
+            .iter()
+            .any(|interest| reaches(process, interest.open, target, depth + 1)),
+        _ => false,
+    }
+}
+
+/// `epoll_ctl(epoll, operation, fd, event)`. Files are always ready and refused, as on Linux.
 pub(crate) fn epoll_ctl<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
     let [epoll, operation, fd, event, ..] = *arguments;
     let [epoll, operation, fd] = [epoll, operation, fd].map(user::int);
     let open = process.files.open_index(fd)?;
     match process.files.get(fd)?.kind {
-        Kind::Epoll(_) => return Err(Errno::INVAL),
+        Kind::Epoll(_) if operation == ADD => {
+            let outer = process.files.open_index(epoll)?;
+            interests(process, epoll)?;
+            if outer == open {
+                return Err(Errno::INVAL);
+            }
+            if reaches(process, open, outer, 1) {
+                return Err(Errno::LOOP);
+            }
+        }
         Kind::Rom(..) | Kind::Directory(_) | Kind::Text(..) | Kind::Temporary(..) => {
             return Err(Errno::PERM);
         }
@@ -159,15 +198,15 @@ fn wait<S: System>(process: &mut Process<S>, epoll: u64, events: u64, count: u64
 
 /// Writes down what happened to the files of a list. Who was told of goes to its end, so that all have their turn.
 fn tell<S: System>(process: &mut Process<S>, list: &mut Vec<Interest>, target: u64, count: u64) -> Answer {
+    let now = process.system.now();
     let mut told = Vec::new();
     let mut result = Ok(0);
     let mut place = 0;
     for _ in 0..list.len() {
         let interest = &mut list[place];
-        let (events, changes) = poll::state_of(process, interest.open);
-        let events = u32::from(events) & (interest.events | ALWAYS);
-        let is_news = interest.events & EDGE == 0 || interest.told != Some(changes);
-        if events == 0 || !interest.is_armed || !is_news || told.len() as u64 == count {
+        let (events, changes) = poll::state_of(process, interest.open, now, 1);
+        let events = interest.news(events, changes);
+        if events == 0 || told.len() as u64 == count {
             place += 1;
             continue;
         }
@@ -284,6 +323,32 @@ mod tests {
         assert_eq!(ready(&mut process), [], "what is closed is not waited for");
         user::write_words(&mut process.system, BASE, &[0, 5]).unwrap();
         assert_eq!(call(&mut process, 441, &[3, BASE + 0x200, 8, BASE, 0, 8]), Ok(0));
+    }
+
+    #[test]
+    fn an_epoll_waits_for_another_and_never_for_itself() {
+        let mut process = process();
+        for fd in 3..10 {
+            assert_eq!(call(&mut process, 291, &[0]), Ok(fd));
+        }
+        let counter = call(&mut process, 290, &[0, 0]).unwrap();
+        let nest = |process: &mut Process<FakeSystem>, outer: u64, inner: u64| {
+            let event = event(process, IN, inner * 100);
+            call(process, 233, &[outer, ADD as u64, inner, event])
+        };
+        assert_eq!(nest(&mut process, 4, counter), Ok(0));
+        assert_eq!(nest(&mut process, 3, 4), Ok(0));
+        assert_eq!(ready(&mut process), []);
+        add(&mut process, counter);
+        assert_eq!(ready(&mut process), [(IN, 400)]);
+        assert_eq!(call(&mut process, 0, &[counter, BASE, 8]), Ok(8));
+        assert_eq!(ready(&mut process), []);
+        assert_eq!(nest(&mut process, 3, 3), Err(22));
+        assert_eq!(nest(&mut process, 4, 3), Err(40));
+        for inner in 5..9 {
+            assert_eq!(nest(&mut process, inner, inner + 1), Ok(0));
+        }
+        assert_eq!(nest(&mut process, 4, 5), Err(40), "too deep");
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod path;
 mod poll;
 mod status;
 mod temporary;
+mod timer;
 mod transfer;
 
 pub(crate) use change::{chmod, fchmod, fchmodat, ftruncate, mkdir, mkdirat, rename, renameat, renameat2};
@@ -29,4 +30,5 @@ pub(crate) use exchange::{Exchange, take_over};
 pub(crate) use open::{access, faccessat, open, openat};
 pub(crate) use poll::{poll, ppoll};
 pub(crate) use status::{fstat, newfstatat, stat, statx};
+pub(crate) use timer::{timerfd_create, timerfd_gettime, timerfd_settime};
 pub(crate) use transfer::{fsync, lseek, pread64, pwrite64, read, readv, write, writev};

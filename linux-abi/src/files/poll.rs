@@ -1,4 +1,5 @@
-//! Waiting for files with `poll`. All but pipes and event counters are ready, or never will be.
+//! Waiting for files with `poll`. All but pipes, event counters, timers and epolls
+//! are ready, or never will be.
 
 use l4::NEVER;
 
@@ -44,13 +45,14 @@ fn poll_until<S: System>(process: &mut Process<S>, list: u64, count: u64, deadli
     }
     let mut entries = user::read_bytes(&mut process.system, list, count as usize * 8)?;
     let mut ready = 0;
+    let now = process.system.now();
     for entry in entries.chunks_exact_mut(8) {
         let fd = i32::from_le_bytes([entry[0], entry[1], entry[2], entry[3]]);
         let asked = u16::from_le_bytes([entry[4], entry[5]]);
         let events = if fd < 0 {
             0
         } else {
-            events(process, fd) & (asked | ERROR | HANG_UP | INVALID)
+            events(process, fd, now) & (asked | ERROR | HANG_UP | INVALID)
         };
         entry[6..8].copy_from_slice(&events.to_le_bytes());
         ready += u64::from(events != 0);
@@ -62,15 +64,18 @@ fn poll_until<S: System>(process: &mut Process<S>, list: u64, count: u64, deadli
     Ok(ready)
 }
 
-fn events<S: System>(process: &mut Process<S>, fd: i32) -> u16 {
+fn events<S: System>(process: &mut Process<S>, fd: i32, now: u64) -> u16 {
     match process.files.open_index(fd) {
-        Ok(open) => state_of(process, open).0,
+        Ok(open) => state_of(process, open, now, 0).0,
         Err(_) => INVALID,
     }
 }
 
-/// The events of an open file, and a number that changes with them.
-pub(super) fn state_of<S: System>(process: &Process<S>, open: usize) -> (u16, u64) {
+/// Deepest nesting of epolls that is looked into.
+pub(super) const DEPTH_LIMIT: usize = 5;
+
+/// The events of an open file at a time, and a number that changes with them. `depth` is how many epolls it is in.
+pub(super) fn state_of<S: System>(process: &Process<S>, open: usize, now: u64, depth: usize) -> (u16, u64) {
     let pipe = |index: usize| process.files.pipes.get(index).and_then(Option::as_ref);
     let either = |condition, event| if condition { event } else { 0 };
     match process.files.by_index(open).map(|file| &file.kind) {
@@ -87,6 +92,19 @@ pub(super) fn state_of<S: System>(process: &Process<S>, open: usize) -> (u16, u6
         Some(Kind::Event(counter)) => {
             let (is_filled, has_room, changes) = counter.state();
             (either(is_filled, IN) | either(has_room, OUT), changes)
+        }
+        Some(Kind::Timer(timer)) => {
+            let (has_expired, changes) = timer.state(now);
+            (either(has_expired, IN), changes)
+        }
+        Some(Kind::Epoll(interests)) if depth < DEPTH_LIMIT => {
+            let mut sum: (bool, u64) = (false, 0);
+            for interest in interests {
+                let (events, changes) = state_of(process, interest.open(), now, depth + 1);
+                sum.0 |= interest.news(events, changes) != 0;
+                sum.1 = sum.1.wrapping_add(changes);
+            }
+            (either(sum.0, IN), sum.1)
         }
         Some(Kind::Epoll(_)) | None => (0, 0),
         Some(_) => (IN | OUT, 0),

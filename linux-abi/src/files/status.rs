@@ -50,7 +50,7 @@ fn of_descriptor<S: System>(process: &mut Process<S>, fd: i32) -> Result<Status,
             (OWN_FILE, process.files.temporary.size(number), inode)
         }
         Kind::PipeReader(pipe) | Kind::PipeWriter(pipe) => (PIPE, 0, *pipe as u64 + 1),
-        Kind::Event(_) | Kind::Epoll(_) => (ANONYMOUS, 0, inode("anonymous")),
+        Kind::Event(_) | Kind::Timer(_) | Kind::Epoll(_) => (ANONYMOUS, 0, inode("anonymous")),
     };
     Ok(Status { mode, size, inode })
 }

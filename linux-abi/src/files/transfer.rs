@@ -4,7 +4,7 @@ use alloc::vec;
 
 use super::channel;
 use super::descriptor::Kind;
-use super::{exchange, output};
+use super::{exchange, output, timer};
 use crate::process::Answer;
 use crate::table::Arguments;
 use crate::{Errno, Process, System, random, user};
@@ -39,6 +39,7 @@ pub(crate) fn pread64<S: System>(process: &mut Process<S>, arguments: &Arguments
             | Kind::PipeReader(_)
             | Kind::PipeWriter(_)
             | Kind::Event(_)
+            | Kind::Timer(_)
             | Kind::Epoll(_)
     ) {
         return Err(Errno::SPIPE);
@@ -60,6 +61,7 @@ fn read_at<S: System>(process: &mut Process<S>, fd: i32, offset: u64, address: u
             channel::read_pipe(process, fd, pipe, address, size)
         }
         Kind::Event(_) => channel::read_counter(process, fd, address, size),
+        Kind::Timer(_) => timer::read(process, fd, address, size),
         Kind::Request => exchange::read(process, offset, address, size),
         Kind::Directory(_) => Err(Errno::ISDIR),
         Kind::Rom(file, _) => {
@@ -143,7 +145,7 @@ fn write_bytes<S: System>(process: &mut Process<S>, fd: i32, address: u64, size:
     let Process { files, system, .. } = process;
     match &mut files.get(fd)?.kind {
         Kind::Null | Kind::Zero | Kind::Random => Ok(size),
-        Kind::Epoll(_) => Err(Errno::INVAL),
+        Kind::Epoll(_) | Kind::Timer(_) => Err(Errno::INVAL),
         Kind::PipeWriter(pipe) => {
             let pipe = *pipe;
             channel::write_pipe(process, fd, pipe, address, size)
@@ -233,7 +235,7 @@ pub(crate) fn lseek<S: System>(process: &mut Process<S>, arguments: &Arguments) 
     let file = process.files.get(user::int(fd))?;
     let end = match &file.kind {
         Kind::Input | Kind::Output(_) | Kind::Request | Kind::Response => return Err(Errno::SPIPE),
-        Kind::PipeReader(_) | Kind::PipeWriter(_) | Kind::Event(_) | Kind::Epoll(_) => {
+        Kind::PipeReader(_) | Kind::PipeWriter(_) | Kind::Event(_) | Kind::Timer(_) | Kind::Epoll(_) => {
             return Err(Errno::SPIPE);
         }
         Kind::Null | Kind::Zero | Kind::Random => return Ok(0),

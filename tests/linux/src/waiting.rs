@@ -12,6 +12,7 @@ pub(crate) const CHECKS: &[Check] = &[
     ("a pipe carries a megabyte from thread to thread", pipes),
     ("a poll ends with an event or its time", polls),
     ("an epoll waits for several files", epolls),
+    ("timers wake an epoll inside another", timers),
 ];
 
 /// What is written in all.
@@ -122,4 +123,65 @@ fn epolls() {
             }
         }
     });
+}
+
+/// Has one file wait for another's input.
+fn watch(epoll: &OwnedFd, file: &OwnedFd, data: u64) {
+    let mut event = libc::epoll_event {
+        events: libc::EPOLLIN as u32,
+        u64: data,
+    };
+    // SAFETY: The event is one.
+    let result = unsafe {
+        libc::epoll_ctl(
+            epoll.as_raw_fd(),
+            libc::EPOLL_CTL_ADD,
+            file.as_raw_fd(),
+            &raw mut event,
+        )
+    };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+}
+
+fn timers() {
+    let new = |fd: i32| {
+        assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+        // SAFETY: The descriptor is new, so nobody else has it.
+        unsafe { OwnedFd::from_raw_fd(fd) }
+    };
+    // SAFETY: The calls take numbers.
+    let (outer, inner, timer) = unsafe {
+        (
+            new(libc::epoll_create1(libc::EPOLL_CLOEXEC)),
+            new(libc::epoll_create1(libc::EPOLL_CLOEXEC)),
+            new(libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK)),
+        )
+    };
+    watch(&outer, &inner, 7);
+    watch(&inner, &timer, 8);
+    let moment = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 2_000_000,
+    };
+    let setting = libc::itimerspec {
+        it_interval: moment,
+        it_value: moment,
+    };
+    let before = Instant::now();
+    // SAFETY: The setting is one.
+    let result = unsafe { libc::timerfd_settime(timer.as_raw_fd(), 0, &setting, std::ptr::null_mut()) };
+    assert_eq!(result, 0);
+    let mut expirations = 0;
+    while expirations < 3 {
+        let mut event = libc::epoll_event { events: 0, u64: 0 };
+        // SAFETY: There is room for an event.
+        let count = unsafe { libc::epoll_wait(outer.as_raw_fd(), &raw mut event, 1, 20_000) };
+        assert_eq!((count, { event.u64 }), (1, 7));
+        let mut value = 0u64;
+        // SAFETY: The buffer has 8 bytes.
+        let size = unsafe { libc::read(timer.as_raw_fd(), (&raw mut value).cast(), 8) };
+        assert_eq!(size, 8);
+        expirations += value;
+    }
+    assert!(before.elapsed() >= Duration::from_millis(6));
 }
