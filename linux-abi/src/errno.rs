@@ -65,6 +65,10 @@ impl Errno {
     pub const LOOP: Errno = Errno(40);
     /// Directory not empty.
     pub const NOTEMPTY: Errno = Errno(39);
+    /// Socket operation on non-socket.
+    pub const NOTSOCK: Errno = Errno(88);
+    /// Address family not supported by protocol.
+    pub const AFNOSUPPORT: Errno = Errno(97);
     /// Connection timed out.
     pub const TIMEDOUT: Errno = Errno(110);
 

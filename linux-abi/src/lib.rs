@@ -15,6 +15,7 @@
 extern crate alloc;
 
 mod clone;
+mod credentials;
 mod errno;
 mod exit;
 mod files;

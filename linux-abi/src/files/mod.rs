@@ -14,6 +14,7 @@ mod open;
 mod output;
 mod path;
 mod poll;
+mod socket;
 mod status;
 mod temporary;
 mod timer;
@@ -29,6 +30,7 @@ pub(crate) use epoll::{epoll_create, epoll_create1, epoll_ctl, epoll_pwait, epol
 pub(crate) use exchange::{Exchange, take_over};
 pub(crate) use open::{access, faccessat, open, openat};
 pub(crate) use poll::{poll, ppoll};
+pub(crate) use socket::{on_socket, socket};
 pub(crate) use status::{fstat, newfstatat, stat, statx};
 pub(crate) use timer::{timerfd_create, timerfd_gettime, timerfd_settime};
 pub(crate) use transfer::{fsync, lseek, pread64, pwrite64, read, readv, write, writev};
