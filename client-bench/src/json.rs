@@ -29,7 +29,11 @@ const GROUPS: [(&str, &[Field]); 4] = [
     ),
     (
         "runtime",
-        &[("start", |s| s.start_runtime), ("end", |s| s.end_runtime)],
+        &[
+            ("start", |s| s.start_runtime),
+            ("load", |s| s.start_load),
+            ("end", |s| s.end_runtime),
+        ],
     ),
     (
         "function",
@@ -103,6 +107,7 @@ mod tests {
             start_invocation: 1_000_001,
             start_worker: 2_000_020,
             start_runtime: 3_000_300,
+            start_load: 3_000_400,
             start_function: 4_004_000,
             end_function: 5_050_000,
             end_runtime: 6_600_000,

@@ -11,6 +11,8 @@ pub struct Sample {
     pub start_worker: u64,
     /// The worker's runtime begins.
     pub start_runtime: u64,
+    /// The worker's runtime begins to load the function's code; without anything to load, the function begins.
+    pub start_load: u64,
     /// The function begins.
     pub start_function: u64,
     /// The function is done.
@@ -30,8 +32,10 @@ pub enum Phase {
     Request,
     /// Making the worker, until its first instruction.
     Start,
-    /// The worker's runtime, until the function begins.
+    /// The worker's runtime, until it loads the function's code, or the function begins.
     Runtime,
+    /// Loading the function's code.
+    Load,
     /// The function.
     Function,
     /// From the function's end until the client has the answer.
@@ -42,10 +46,11 @@ pub enum Phase {
 
 impl Phase {
     /// All phases, in order.
-    pub const ALL: [Phase; 6] = [
+    pub const ALL: [Phase; 7] = [
         Phase::Request,
         Phase::Start,
         Phase::Runtime,
+        Phase::Load,
         Phase::Function,
         Phase::End,
         Phase::Total,
@@ -57,6 +62,7 @@ impl Phase {
             Phase::Request => "request",
             Phase::Start => "start",
             Phase::Runtime => "runtime",
+            Phase::Load => "load",
             Phase::Function => "function",
             Phase::End => "end",
             Phase::Total => "total",
@@ -69,7 +75,8 @@ impl Phase {
         let (start, end) = match self {
             Phase::Request => (sample.start_invocation, sample.start_worker),
             Phase::Start => (sample.start_worker, sample.start_runtime),
-            Phase::Runtime => (sample.start_runtime, sample.start_function),
+            Phase::Runtime => (sample.start_runtime, sample.start_load),
+            Phase::Load => (sample.start_load, sample.start_function),
             Phase::Function => (sample.start_function, sample.end_function),
             Phase::End => (sample.end_function, sample.end_invocation),
             Phase::Total => (sample.start_invocation, sample.end_invocation),
@@ -86,6 +93,7 @@ mod tests {
         start_invocation: 1_000,
         start_worker: 1_100,
         start_runtime: 1_300,
+        start_load: 1_500,
         start_function: 1_600,
         end_function: 2_000,
         end_runtime: 2_500,
@@ -95,7 +103,7 @@ mod tests {
 
     #[test]
     fn phases_add_up_to_the_total() {
-        let parts: u64 = Phase::ALL[..5].iter().map(|phase| phase.duration(&SAMPLE)).sum();
+        let parts: u64 = Phase::ALL[..6].iter().map(|phase| phase.duration(&SAMPLE)).sum();
         assert_eq!(parts, Phase::Total.duration(&SAMPLE));
         assert_eq!(Phase::Start.duration(&SAMPLE), 200);
     }

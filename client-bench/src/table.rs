@@ -71,6 +71,10 @@ fn write_phase(out: &mut impl Write, samples: &[Vec<Sample>], phase: Phase) -> f
     let Some(summary) = Summary::of(&mut durations) else {
         return Ok(());
     };
+    if phase == Phase::Load && summary.max == 0 {
+        // Most functions have nothing to load.
+        return Ok(());
+    }
     write!(out, "{:<10}", phase.name())?;
     for value in [summary.min, summary.p50, summary.p90, summary.p99, summary.max] {
         write!(out, "{:>8}.{:03}", value / 1000, value % 1000)?;

@@ -16,6 +16,9 @@ pub const FOLDER: &str = "functions/";
 /// What is appended to a function's name in `rom` to get its manifest's name.
 pub const SUFFIX: &str = ".conf";
 
+/// Name of the variable that holds a function's warm-up event, which the key `warm-up` of `function.toml` becomes.
+pub const WARM_UP_NAME: &str = "AERIE_WARM_UP";
+
 /// What runs a function's code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -62,7 +65,7 @@ pub struct Manifest {
     pub mode: Option<StartMode>,
     /// How many invocations a warm worker serves before it is replaced.
     pub reuse_limit: Option<u64>,
-    /// Environment variables of the workers, sorted by name.
+    /// Environment variables of the workers.
     pub environment: Vec<(String, String)>,
 }
 

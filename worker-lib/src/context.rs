@@ -122,7 +122,7 @@ impl Context {
     /// # Errors
     /// If the manager cannot be asked.
     pub fn function(&self) -> Result<FunctionInfo, InvokeError> {
-        SupervisorClient::new(parent()).function()
+        function()
     }
 
     /// The function's environment, as its configuration says.
@@ -169,6 +169,11 @@ impl Environment {
             .split_terminator('\0')
             .filter_map(|variable| variable.split_once('='))
     }
+}
+
+/// The function that this worker runs.
+pub(crate) fn function() -> Result<FunctionInfo, InvokeError> {
+    SupervisorClient::new(parent()).function()
 }
 
 fn parent() -> Channel {

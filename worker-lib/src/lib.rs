@@ -46,8 +46,10 @@ pub mod runtime;
 pub use context::{Context, Environment, InvokeError, Reply};
 pub use error::Error;
 #[cfg(feature = "std")]
-pub use interfaces::faas::CODE_NAME;
+pub use interfaces::faas::{CODE_NAME, ERROR_MAX as ERROR_BYTES};
 pub use interfaces::faas::{FaasError, FaultKind, FunctionInfo, InvokeOptions};
+#[cfg(feature = "std")]
+pub use interfaces::manifest::WARM_UP_NAME;
 /// Why a call has no result: what happened to the function, or to the call.
 pub use l4_rpc::CallError;
 pub use l4re::exit;

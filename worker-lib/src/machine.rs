@@ -62,6 +62,7 @@ impl Worker {
         let utcb = Utcb::current();
         WorkerTimes {
             start_runtime: utcb.word(TIMES_WORD),
+            start_load: utcb.word(TIMES_WORD + 1),
             start_function: utcb.word(TIMES_WORD + 1),
             ..WorkerTimes::default()
         }

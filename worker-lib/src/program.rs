@@ -19,7 +19,7 @@ use interfaces::faas::{PR_SUPERVISE, SUPERVISOR_NAME};
 use l4re::start::PANIC_CODE;
 
 use crate::machine::Worker;
-use crate::{Context, Request, Response, runtime};
+use crate::{Context, FunctionInfo, InvokeError, Request, Response, context, runtime};
 
 /// Exit code of a program that is no worker, or lost its manager.
 const NO_WORKER: u8 = 102;
@@ -84,6 +84,7 @@ impl core::error::Error for ProgramError {}
 #[derive(Debug)]
 pub struct Program {
     started_ns: u64,
+    loading_ns: Option<u64>,
 }
 
 impl Program {
@@ -96,7 +97,21 @@ impl Program {
         adopt()?;
         Ok(Self {
             started_ns: crate::now_ns(),
+            loading_ns: None,
         })
+    }
+
+    /// Name, handler, version and memory limit of the function.
+    ///
+    /// # Errors
+    /// If the manager cannot be asked.
+    pub fn function(&self) -> Result<FunctionInfo, InvokeError> {
+        context::function()
+    }
+
+    /// Says that the program itself is up, and loads a function's code from now on: a phase of its own.
+    pub fn start_loading(&mut self) {
+        self.loading_ns = Some(crate::now_ns());
     }
 
     /// Serves requests as [`serve`] does.
@@ -104,13 +119,16 @@ impl Program {
         self,
         function: impl Fn(Request, &Context) -> Result<Response, E>,
     ) -> ExitCode {
-        serve_from(self.started_ns, function);
+        serve_from(self, function);
         ExitCode::from(NO_WORKER)
     }
 }
 
 /// Serves requests until there is no manager any more.
-fn serve_from<E: fmt::Display>(started_ns: u64, function: impl Fn(Request, &Context) -> Result<Response, E>) {
+fn serve_from<E: fmt::Display>(
+    program: Program,
+    function: impl Fn(Request, &Context) -> Result<Response, E>,
+) {
     let before = std::panic::take_hook();
     std::panic::set_hook(alloc::boxed::Box::new(move |info| {
         remember(info);
@@ -121,7 +139,11 @@ fn serve_from<E: fmt::Display>(started_ns: u64, function: impl Fn(Request, &Cont
             report_panic();
         }
     }));
-    runtime::serve_from(Worker, started_ns, |request, context| {
+    let Program {
+        started_ns,
+        loading_ns,
+    } = program;
+    runtime::serve_from(Worker, started_ns, loading_ns, |request, context| {
         let result = catch_unwind(AssertUnwindSafe(|| function(request, context)));
         flush_log();
         match result {

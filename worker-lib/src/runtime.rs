@@ -4,8 +4,8 @@ use core::fmt;
 use core::panic::PanicInfo;
 
 use interfaces::faas::{
-    Body as Place, FailureKind, LOCATION_MAX, MESSAGE_MAX, Payload, Request as Incoming, SupervisorClient,
-    WorkerFailure, WorkerTimes,
+    Body as Place, ERROR_MAX, FailureKind, LOCATION_MAX, MESSAGE_MAX, Payload, Request as Incoming,
+    SupervisorClient, WorkerFailure, WorkerTimes,
 };
 use l4_rpc::CallError;
 use l4re::start::PANIC_CODE;
@@ -54,13 +54,15 @@ pub(crate) fn serve<M: Machine + Copy, E: fmt::Display>(
     machine: M,
     function: impl Fn(Request, &Context) -> Result<Response, E>,
 ) -> InvokeError {
-    serve_from(machine, machine.now_ns(), function)
+    serve_from(machine, machine.now_ns(), None, function)
 }
 
-/// As [`serve`], in a worker whose runtime started at `start_runtime`.
+/// As [`serve`], in a worker whose runtime started at `start_runtime`, and began to load the function's code at
+/// `start_load` if there was anything to load.
 pub(crate) fn serve_from<M: Machine + Copy, E: fmt::Display>(
     machine: M,
     start_runtime: u64,
+    mut start_load: Option<u64>,
     function: impl Fn(Request, &Context) -> Result<Response, E>,
 ) -> InvokeError {
     let supervisor = SupervisorClient::new(machine);
@@ -83,6 +85,7 @@ pub(crate) fn serve_from<M: Machine + Copy, E: fmt::Display>(
             Err(error) => return CallError::Protocol(error),
         };
         times.start_function = machine.now_ns();
+        times.start_load = start_load.take().unwrap_or(times.start_function);
         machine.remember(times);
         let result = function(request, &Context::new(incoming));
         times.end_function = machine.now_ns();
@@ -126,11 +129,7 @@ impl<M: Machine> Answer<'_, M> {
                 bytes if bytes.len() <= MAX_BYTES => self.done_at_length(bytes),
                 bytes => self.fail(FailureKind::ResponseTooLarge, bytes.len() as u64, ""),
             },
-            Err(error) => self.fail(
-                FailureKind::Returned,
-                0,
-                Message::<MESSAGE_MAX>::of(error).as_str(),
-            ),
+            Err(error) => self.fail(FailureKind::Returned, 0, Message::<ERROR_MAX>::of(error).as_str()),
         }
     }
 
@@ -140,11 +139,7 @@ impl<M: Machine> Answer<'_, M> {
             Ok((block, _published)) => self.done(Payload::Dataspace(block)),
             Err(error) => {
                 let text = format_args!("no memory for the response of {} bytes: {error}", bytes.len());
-                self.fail(
-                    FailureKind::Returned,
-                    0,
-                    Message::<MESSAGE_MAX>::of(text).as_str(),
-                )
+                self.fail(FailureKind::Returned, 0, Message::<ERROR_MAX>::of(text).as_str())
             }
         }
     }

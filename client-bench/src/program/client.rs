@@ -306,6 +306,7 @@ fn sample(start_invocation: u64, times: &Timestamps, end_invocation: u64) -> Sam
         start_invocation,
         start_worker: times.start_worker,
         start_runtime: times.start_runtime,
+        start_load: times.start_load,
         start_function: times.start_function,
         end_function: times.end_function,
         end_runtime: times.end_runtime,

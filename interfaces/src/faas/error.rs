@@ -6,7 +6,7 @@ use core::fmt;
 use l4::exception::{ExceptionFrame, Reason};
 use serde::{Deserialize, Serialize};
 
-use super::{ENVIRONMENT_MAX, LOCATION_MAX, MESSAGE_MAX, NAME_MAX};
+use super::{ENVIRONMENT_MAX, ERROR_MAX, LOCATION_MAX, MESSAGE_MAX, NAME_MAX};
 
 /// Why there is no result. New errors are added at the end: their order is their number on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,7 +163,7 @@ impl FaasError {
 
     /// An error that the function returned; a long text is cut.
     pub fn failed(message: &str) -> FaasError {
-        FaasError::Failed(head(message, MESSAGE_MAX).into())
+        FaasError::Failed(head(message, ERROR_MAX).into())
     }
 
     /// What the exception of a worker with this memory limit means.

@@ -40,7 +40,9 @@ pub const INLINE_REQUEST: usize = 304;
 pub const INLINE_RESPONSE: usize = 400;
 /// Longest environment of a function in bytes: `NAME=value` strings, each ended by a zero byte.
 pub const ENVIRONMENT_MAX: u64 = 16 << 10;
-/// Longest message of a failed worker in bytes; the rest is cut off.
+/// Longest error that a function returns in bytes; the rest is cut off.
+pub const ERROR_MAX: usize = 384;
+/// Longest message of a panic in bytes; the rest is cut off.
 pub const MESSAGE_MAX: usize = 256;
 /// Longest source location of a panic in bytes; the start is cut off.
 pub const LOCATION_MAX: usize = 96;

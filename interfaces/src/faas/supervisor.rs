@@ -106,12 +106,13 @@ impl<S: Source> Decode<S> for Request {
 #[expect(missing_docs, reason = "`Timestamps` explains the fields")]
 pub struct WorkerTimes {
     pub start_runtime: u64,
+    pub start_load: u64,
     pub start_function: u64,
     pub end_function: u64,
     pub end_runtime: u64,
 }
 
-words_in_order!(WorkerTimes: start_runtime, start_function, end_function, end_runtime);
+words_in_order!(WorkerTimes: start_runtime, start_load, start_function, end_function, end_runtime);
 
 /// How an invocation failed inside the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +132,7 @@ pub struct WorkerFailure<'a> {
     pub kind: FailureKind,
     /// Length of the response if that is what is wrong, else 0.
     pub length: u64,
-    /// The error or the panic's message, at most [`super::MESSAGE_MAX`] bytes.
+    /// The error or the panic's message, at most [`super::ERROR_MAX`] and [`super::MESSAGE_MAX`] bytes.
     pub message: &'a str,
     /// File, line and column of a panic, at most [`super::LOCATION_MAX`] bytes, else empty.
     pub location: &'a str,

@@ -195,6 +195,9 @@ pub struct Timestamps {
     pub start_worker: u64,
     /// First instruction of the worker's runtime; in a warm worker, the arrival of the request.
     pub start_runtime: u64,
+    /// The runtime is up and begins to load the function's code, if there is anything to load; else the call of the
+    /// function.
+    pub start_load: u64,
     /// Call of the function.
     pub start_function: u64,
     /// Return of the function.
@@ -206,7 +209,7 @@ pub struct Timestamps {
 }
 
 words_in_order!(
-    Timestamps: queue, start_worker, start_runtime, start_function, end_function, end_runtime, end_worker
+    Timestamps: queue, start_worker, start_runtime, start_load, start_function, end_function, end_runtime, end_worker
 );
 
 /// The result of an invocation.

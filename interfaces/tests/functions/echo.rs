@@ -45,10 +45,11 @@ pub(crate) const TIMES: Timestamps = Timestamps {
     queue: 1,
     start_worker: 2,
     start_runtime: 3,
-    start_function: 4,
-    end_function: 5,
-    end_runtime: 6,
-    end_worker: 7,
+    start_load: 4,
+    start_function: 5,
+    end_function: 6,
+    end_runtime: 7,
+    end_worker: 8,
 };
 
 /// A manager whose functions answer with what they were sent; the name "fail" fails.

@@ -1,8 +1,8 @@
 //! What workers do.
 
 use interfaces::faas::{
-    Block, Body, FaasError, FailureKind, FunctionInfo, INLINE_RESPONSE, MESSAGE_MAX, Payload, Request,
-    Supervisor, SupervisorClient, SupervisorInterface, SupervisorReply, WorkerFailure, WorkerTimes,
+    Block, Body, ERROR_MAX, FaasError, FailureKind, FunctionInfo, INLINE_RESPONSE, MESSAGE_MAX, Payload,
+    Request, Supervisor, SupervisorClient, SupervisorInterface, SupervisorReply, WorkerFailure, WorkerTimes,
 };
 use l4::{CapIndex, Error, Utcb};
 use l4_rpc::{CallError, Caller, Cap, Loopback, REPLY_BYTES, Reply};
@@ -100,9 +100,10 @@ fn workers_get_requests_and_give_results() {
 
     let times = WorkerTimes {
         start_runtime: 1,
-        start_function: 2,
-        end_function: 3,
-        end_runtime: 4,
+        start_load: 2,
+        start_function: 3,
+        end_function: 4,
+        end_runtime: 5,
     };
     let (request, length) = worker
         .done(times, Payload::Inline(&[0; INLINE_RESPONSE]), &mut buffer)
@@ -121,16 +122,24 @@ fn workers_get_requests_and_give_results() {
 
 #[test]
 fn the_longest_failure_fits() {
-    let gate = Loopback::new(Overseer::default(), SupervisorInterface::dispatch);
-    let message = "m".repeat(MESSAGE_MAX);
+    let (error, panic) = ("e".repeat(ERROR_MAX), "m".repeat(MESSAGE_MAX));
     let location = "l".repeat(interfaces::faas::LOCATION_MAX);
-    let failure = WorkerFailure {
-        kind: FailureKind::Panicked,
-        length: 0,
-        message: &message,
-        location: &location,
-    };
-    let outcome = SupervisorClient::new(&gate).fail(WorkerTimes::default(), failure, &mut []);
+    for (kind, message, location) in [
+        (FailureKind::Returned, &error, ""),
+        (FailureKind::Panicked, &panic, &location),
+    ] {
+        failure_fits(&WorkerFailure {
+            kind,
+            length: 0,
+            message,
+            location,
+        });
+    }
+}
+
+fn failure_fits(failure: &WorkerFailure<'_>) {
+    let gate = Loopback::new(Overseer::default(), SupervisorInterface::dispatch);
+    let outcome = SupervisorClient::new(&gate).fail(WorkerTimes::default(), *failure, &mut []);
     assert_eq!(
         outcome,
         Err(CallError::Protocol(Error::Ipc(l4::IpcError::ReceiveTimeout)))

@@ -63,6 +63,7 @@ impl Exchange {
         Exchange {
             times: WorkerTimes {
                 start_runtime: 0,
+                start_load: 0,
                 start_function: 0,
                 end_function: 0,
                 end_runtime: 0,
@@ -77,6 +78,7 @@ impl Exchange {
     /// The layer started at `start`, the program at `now`.
     pub(super) fn note_start(&mut self, start: u64, now: u64) {
         self.times.start_runtime = start;
+        self.times.start_load = now;
         self.times.start_function = now;
     }
 

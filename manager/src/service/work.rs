@@ -86,6 +86,7 @@ impl<P: Platform> Service<P> {
         if let Some(activation) = self.activations.get_mut(index) {
             let known = &mut activation.times;
             known.start_runtime = times.start_runtime;
+            known.start_load = times.start_load;
             known.start_function = times.start_function;
             known.end_function = times.end_function;
             known.end_runtime = times.end_runtime;

@@ -134,6 +134,15 @@ fn told(
     has_memory: bool,
     function: impl Fn(Request, &Context) -> Result<Response, Error>,
 ) -> (Vec<Told>, Vec<WorkerTimes>) {
+    told_of(requests, has_memory, |host| serve(host, function))
+}
+
+/// Has `worker` serve all requests and returns what the manager was told, and when.
+fn told_of(
+    requests: &[&'static str],
+    has_memory: bool,
+    worker: impl FnOnce(Host<'_>) -> InvokeError,
+) -> (Vec<Told>, Vec<WorkerTimes>) {
     let manager = Manager {
         requests: requests.to_vec(),
         told: Vec::new(),
@@ -141,14 +150,11 @@ fn told(
     };
     let gate: Gate = Loopback::new(manager, SupervisorInterface::dispatch);
     let clock = Cell::new(0);
-    let end = serve(
-        Host {
-            gate: &gate,
-            clock: &clock,
-            has_memory,
-        },
-        function,
-    );
+    let end = worker(Host {
+        gate: &gate,
+        clock: &clock,
+        has_memory,
+    });
     assert_eq!(end, CallError::Server(FaasError::WorkerProtocol));
     gate.inspect(|manager| {
         (
@@ -180,6 +186,7 @@ fn each_request_is_answered_in_turn() {
     for times in &times {
         let order = [
             times.start_runtime,
+            times.start_load,
             times.start_function,
             times.end_function,
             times.end_runtime,
@@ -191,6 +198,19 @@ fn each_request_is_answered_in_turn() {
             .windows(2)
             .all(|pair| pair[0].end_runtime < pair[1].start_runtime)
     );
+}
+
+#[test]
+fn loading_is_a_phase_of_the_first_request_only() {
+    let (_, times) = told_of(&["", ""], true, |host| {
+        serve_from(host, 1, Some(3), |_, _| Ok::<_, Error>(Response::text("")))
+    });
+    let loads: Vec<_> = times
+        .iter()
+        .map(|times| (times.start_load, times.start_function))
+        .collect();
+    assert_eq!(loads[0].0, 3);
+    assert!(loads[0].1 > 3 && loads[1].0 == loads[1].1, "{loads:?}");
 }
 
 #[test]
@@ -223,7 +243,7 @@ fn long_errors_are_cut() {
     let Told::Fail(FailureKind::Returned, 0, text) = &told[1] else {
         panic!("{told:?}")
     };
-    assert!(text.len() <= MESSAGE_MAX && text.ends_with("é…"), "{text}");
+    assert!(text.len() <= ERROR_MAX && text.ends_with("é…"), "{text}");
 }
 
 #[test]
