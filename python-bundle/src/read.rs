@@ -80,6 +80,13 @@ impl<'a> Bundle<'a> {
         self.entries.contains_key(name)
     }
 
+    /// Checksum (CRC-32) and length of a file as the directory says, which tell it from others without a look at it;
+    /// `None` if there is none of this name.
+    #[must_use]
+    pub fn fingerprint(&self, name: &str) -> Option<(u32, u64)> {
+        self.entries.get(name).map(|entry| (entry.sum, entry.size as u64))
+    }
+
     /// Tells whether there is a folder of this name.
     #[must_use]
     pub fn has_folder(&self, name: &str) -> bool {

@@ -3,13 +3,15 @@
 use rustpython_vm::builtins::PyBaseExceptionRef;
 use rustpython_vm::{AsObject, PyObjectRef, PyResult, VirtualMachine};
 
-/// Longest message of an exception in a failure, in bytes: place and type have to fit beside it.
-const MESSAGE_MAX: usize = 150;
+/// Longest message of an exception in a failure, in bytes: type and places have to fit beside it.
+const MESSAGE_MAX: usize = 200;
+/// Longest failure in bytes: what callers are told in any case.
+const FAILURE_MAX: usize = worker::ERROR_BYTES;
 
 /// Why a function gave no response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// An exception that nobody caught: its type, place and message. The log has the traceback.
+    /// An exception that nobody caught: its type, message and traceback, as much as fits. The log has all of it.
     Raised(String),
     /// The function called `sys.exit`.
     Exit(i64),
@@ -26,19 +28,28 @@ impl Failure {
         // Only a broken exception can fail here; what was written until then is all there is to say.
         let _ = vm.write_exception(&mut traceback, error);
         eprint!("{}", readable(&traceback));
-        let place = vm
-            .call_method(prelude, "place", (error.clone(),))
-            .and_then(|place| text(vm, &place));
+        let places: Vec<String> = vm
+            .call_method(prelude, "places", (error.clone(),))
+            .and_then(|places| places.try_into_value(vm))
+            .unwrap_or_default();
         Self::Raised(summary(
             &error.class().name(),
             &text(vm, error.as_object()).unwrap_or_default(),
-            &place.unwrap_or_default(),
+            &places,
         ))
     }
 
     /// A failure without an exception.
     pub(crate) fn told(message: impl ToString) -> Self {
         Self::Raised(message.to_string())
+    }
+
+    /// The same, told of the warm-up: not even `sys.exit` is more than that.
+    pub(crate) fn in_warm_up(self) -> Self {
+        Self::Raised(match self {
+            Self::Raised(message) => format!("the warm-up failed: {message}"),
+            Self::Exit(code) => format!("the warm-up failed: SystemExit: {code}"),
+        })
     }
 }
 
@@ -67,40 +78,25 @@ fn readable(traceback: &str) -> String {
     text
 }
 
-/// One line for the caller: `Type: message (place)`.
-fn summary(class: &str, message: &str, place: &str) -> String {
+/// One line for the caller: `Type: message (place < place that called it < …)`, with as many places as fit.
+fn summary(class: &str, message: &str, places: &[String]) -> String {
     let cut = message.floor_char_boundary(MESSAGE_MAX);
     let mark = if cut < message.len() { "…" } else { "" };
     let colon = if message.is_empty() { "" } else { ": " };
-    let place = if place.is_empty() {
-        String::new()
-    } else {
-        format!(" ({place})")
-    };
-    format!("{class}{colon}{}{mark}{place}", &message[..cut])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{MESSAGE_MAX, readable, summary};
-
-    #[test]
-    fn tracebacks_show_the_function_only() {
-        let text = "Traceback (most recent call last):\n  File \"<prelude>\", line 182, in call\n  File \"/code/a.py\", line 9, in f\n  \
-                    File \"/code/a.py\", line 9, in f\n  File \"/code/a.py\", line 9, in f\nRecursionError: deep\n";
-        let short = "Traceback (most recent call last):\n  File \"/code/a.py\", line 9, in f\n  [2 more times]\n\
-                     RecursionError: deep\n";
-        assert_eq!(readable(text), short);
+    let mut text = format!("{class}{colon}{}{mark}", &message[..cut]);
+    let mut before = " (";
+    for place in places {
+        if text.len() + before.len() + place.len() > FAILURE_MAX - " < …)".len() {
+            text.push_str(before);
+            text.push('…');
+            before = " < ";
+            break;
+        }
+        text.extend([before, place]);
+        before = " < ";
     }
-
-    #[test]
-    fn a_summary_names_type_message_and_place() {
-        assert_eq!(
-            summary("ValueError", "bad", "a.py:3 in main"),
-            "ValueError: bad (a.py:3 in main)"
-        );
-        assert_eq!(summary("KeyError", "", ""), "KeyError");
-        let long = summary("E", &"é".repeat(MESSAGE_MAX), "a.py:1 in f");
-        assert!(long.len() < MESSAGE_MAX + 40 && long.contains('…') && long.ends_with("(a.py:1 in f)"));
+    if before == " < " {
+        text.push(')');
     }
+    text
 }

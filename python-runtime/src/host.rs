@@ -1,36 +1,55 @@
-//! Trying a function out on a Linux host: `python-runtime CODE [HANDLER] < request`.
+//! What the runtime does on a Linux host: try a function out, and compile code ahead.
 
+use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use python_bundle::Bundle;
+
 use crate::code::Given;
 use crate::failure::Failure;
-use crate::function::Function;
+use crate::interpreter::Runtime;
+use crate::{WARM_UP, bytecode};
 
-/// Serves standard input as a request, and writes the response to standard output.
+const USAGE: &str = "usage: python-runtime CODE.py|CODE.zip [HANDLER] < request
+       python-runtime --compile CODE.zip COMPILED.zip";
+
+/// Exit code for a command that makes no sense, or names what cannot be read or written.
+const WRONG: u8 = 2;
+
+/// Does what the command line says.
 pub(crate) fn run() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
-    let Some(path) = arguments.next() else {
-        eprintln!("usage: python-runtime CODE.py|CODE.zip [HANDLER] < request");
-        return ExitCode::from(2);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let texts: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match texts[..] {
+        ["--compile", from, to] => compile(from, to),
+        [path] if !path.starts_with('-') => serve(path, ""),
+        [path, handler] if !path.starts_with('-') => serve(path, handler),
+        _ => Err(USAGE.into()),
     };
-    let mut request = Vec::new();
-    let code = std::fs::read(&path).and_then(|code| std::io::stdin().read_to_end(&mut request).map(|_| code));
-    let code = match code {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("{path}: {error}");
-            return ExitCode::from(2);
-        }
-    };
-    let name = Path::new(&path).file_stem().unwrap_or_default();
+    done.unwrap_or_else(|why| {
+        eprintln!("{why}");
+        ExitCode::from(WRONG)
+    })
+}
+
+fn with_path<'a, E: Display>(path: &'a str) -> impl FnOnce(E) -> String + 'a {
+    move |error| format!("{path}: {error}")
+}
+
+/// Serves standard input as a request, and writes the response to standard output. The function is loaded before the
+/// request is read, as in a worker.
+fn serve(path: &str, handler: &str) -> Result<ExitCode, String> {
+    let code = std::fs::read(path).map_err(with_path(path))?;
+    let name = Path::new(path).file_stem().unwrap_or_default();
     let given = Given {
         name: name.to_string_lossy().into_owned(),
-        handler: arguments.next().unwrap_or_default(),
+        handler: handler.into(),
         code: code.leak(),
     };
-    match Function::load(&given).and_then(|function| function.call(&request)) {
+    Ok(match answer(&given) {
         Ok(response) => match std::io::stdout().write_all(&response) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
@@ -40,5 +59,50 @@ pub(crate) fn run() -> ExitCode {
             ExitCode::FAILURE
         }
         Err(Failure::Exit(code)) => std::process::exit(code as i32),
+    })
+}
+
+fn answer(given: &Given) -> Result<Vec<u8>, Failure> {
+    let (bundle, handler) = given.open()?;
+    let function = Runtime::start(bundle)?.load(&handler)?;
+    if let Ok(event) = std::env::var(WARM_UP) {
+        function.warm_up(event.as_bytes())?;
     }
+    let mut request = Vec::new();
+    std::io::stdin()
+        .read_to_end(&mut request)
+        .map_err(|error| Failure::told(format_args!("no request: {error}")))?;
+    function.call(&request)
+}
+
+/// Copies a zip and puts compiled code beside its sources. What cannot be compiled is named, and stays as it is: it may
+/// never be imported.
+fn compile(from: &str, to: &str) -> Result<ExitCode, String> {
+    let code: &'static [u8] = std::fs::read(from).map_err(with_path(from))?.leak();
+    let bundle = Bundle::open(code).map_err(with_path(from))?;
+    let runtime = match Runtime::start(bundle.clone()) {
+        Ok(runtime) => runtime,
+        Err(Failure::Raised(message)) => return Err(message),
+        Err(Failure::Exit(code)) => return Err(format!("exit {code}")),
+    };
+    let mut files = BTreeMap::new();
+    for name in bundle.names() {
+        if let Some(bytes) = bundle.read(name).map_err(with_path(from))? {
+            files.insert(name.to_owned(), bytes.into_owned());
+        }
+        let Some(beside) = bytecode::name_of(name) else {
+            continue;
+        };
+        match runtime.compile(name) {
+            Ok(compiled) => {
+                if let Some(wrapped) = bytecode::wrap(&bundle, name, &compiled) {
+                    files.insert(beside, wrapped);
+                }
+            }
+            Err(why) => eprintln!("{why}"),
+        }
+    }
+    let packed = python_bundle::pack(&files).map_err(with_path(to))?;
+    std::fs::write(to, packed).map_err(with_path(to))?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -6,14 +6,14 @@ use std::rc::Rc;
 use python_bundle::Bundle;
 use rustpython_vm::builtins::{PyBytesRef, PyStrRef};
 use rustpython_vm::{PyObjectRef, PyResult, VirtualMachine};
-use worker::{CallError, Context, FunctionInfo, InvokeError, InvokeOptions};
+use worker::{CallError, Context, FunctionInfo, InvokeOptions};
 
-use crate::json;
+use crate::{bytecode, json};
 
 thread_local! {
-    /// The invocation that is being served; none on a host.
+    /// The invocation that is being served; none before the first, and on a host.
     static CURRENT: Cell<Option<Context>> = const { Cell::new(None) };
-    /// The function, once it was asked for.
+    /// The function; unknown on a host.
     static FUNCTION: OnceCell<FunctionInfo> = const { OnceCell::new() };
 }
 
@@ -22,7 +22,15 @@ pub(crate) fn adopt(context: Context) {
     CURRENT.set(Some(context));
 }
 
-/// Number and depth of the invocation.
+/// The function that this worker runs.
+pub(crate) fn adopt_function(info: FunctionInfo) {
+    FUNCTION.with(|known| {
+        // There is one function only.
+        let _ = known.set(info);
+    });
+}
+
+/// Number and depth of the invocation; 0 without one.
 pub(crate) fn invocation() -> (u64, u32) {
     CURRENT
         .get()
@@ -79,6 +87,13 @@ fn add_files(
         })
         .into(),
     )?;
+    let files = bundle.clone();
+    let code =
+        move |name: PyStrRef, vm: &VirtualMachine| match bytecode::of_source(&files.0, &name.to_string()) {
+            Some(code) => vm.ctx.new_bytes(code).into(),
+            None => vm.ctx.none(),
+        };
+    add("read_code", vm.new_function("read_code", code).into())?;
     let read = move |name: PyStrRef, vm: &VirtualMachine| -> PyResult {
         match bundle.0.read(&name.to_string()) {
             Ok(Some(bytes)) => Ok(vm.ctx.new_bytes(bytes.into_owned()).into()),
@@ -100,7 +115,10 @@ fn invoke(
 ) -> (Option<String>, PyObjectRef) {
     let failed = |kind: &str, message: String| (Some(kind.to_owned()), vm.ctx.new_str(message).into());
     let Some(context) = CURRENT.get() else {
-        return failed("not-permitted", "there are no other functions on a host".into());
+        return failed(
+            "not-permitted",
+            "functions can be called while an invocation is served".into(),
+        );
     };
     let options = InvokeOptions {
         timeout_ns,
@@ -114,26 +132,18 @@ fn invoke(
 }
 
 /// Name, version and memory limit of the function.
-fn function(vm: &VirtualMachine) -> PyResult<(String, u32, u64)> {
-    let Some(context) = CURRENT.get() else {
-        return Ok((std::env::args().nth(1).unwrap_or_default(), 1, 0));
-    };
-    FUNCTION.with(|known| {
-        if known.get().is_none() {
-            let asked: Result<FunctionInfo, InvokeError> = context.function();
-            let info = asked.map_err(|error| vm.new_os_error(error.to_string()))?;
-            let _ = known.set(info);
-        }
-        Ok(known.get().map_or_else(Default::default, |info| {
-            (info.name.clone(), info.version, info.memory_bytes)
-        }))
+fn function() -> (String, u32, u64) {
+    FUNCTION.with(|known| match known.get() {
+        Some(info) => (info.name.clone(), info.version, info.memory_bytes),
+        None => (std::env::args().nth(1).unwrap_or_default(), 1, 0),
     })
 }
 
+/// Time until the deadline; without an invocation there is none.
 fn remaining_ns() -> u64 {
     CURRENT
         .get()
-        .map_or(0, |context| context.remaining().as_nanos() as u64)
+        .map_or(u64::MAX, |context| context.remaining().as_nanos() as u64)
 }
 
 /// Fresh randomness from the system.

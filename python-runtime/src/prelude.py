@@ -3,6 +3,7 @@
 import sys
 import _frozen_importlib
 import _thread
+import marshal
 
 ROOT = "/code/"
 Module = type(sys)
@@ -52,6 +53,12 @@ class Importer:
     @staticmethod
     def get_code(name):
         file = Importer.get_filename(name)
+        ahead = native.read_code(file[len(ROOT):])
+        if ahead is not None:
+            try:
+                return marshal.loads(ahead)
+            except (ValueError, TypeError, EOFError):
+                pass
         return compile(Importer.get_data(file), file, "exec", dont_inherit=True)
 
     @staticmethod
@@ -167,6 +174,17 @@ def find_handler(module, name):
     )
 
 
+def compiled(name):
+    """The marshalled code of a source file; or file, line and message of what is wrong with it."""
+    file = ROOT + name
+    try:
+        return marshal.dumps(compile(Importer.get_data(file), file, "exec", dont_inherit=True))
+    except SyntaxError as error:
+        return "%s:%s: %s: %s" % (name, error.lineno, type(error).__name__, error.msg)
+    except (ValueError, RecursionError, MemoryError) as error:
+        return "%s: %s: %s" % (name, type(error).__name__, error)
+
+
 def load(module_name, function_name):
     """Imports the code; returns whether the handler takes text, and the handler."""
     sys.stdout.reconfigure(line_buffering=True)
@@ -214,13 +232,18 @@ def flush():
             pass
 
 
-def place(error):
-    """File, line and function where an exception was raised, or ""."""
+def places(error):
+    """Where in the function's code an exception was raised, and where that was called, the innermost place first."""
     entry = error.__traceback__
-    found = ""
+    found = []
     while entry is not None:
         code = entry.tb_frame.f_code
         if code.co_filename.startswith(ROOT):
-            found = code.co_filename[len(ROOT):] + ":" + str(entry.tb_lineno) + " in " + code.co_name
+            place = code.co_filename[len(ROOT):] + ":" + str(entry.tb_lineno) + " in " + code.co_name
+            if found and found[-1][0] == place:
+                found[-1][1] += 1
+            else:
+                found.append([place, 1])
         entry = entry.tb_next
-    return found
+    found.reverse()
+    return [place if times == 1 else place + ", " + str(times) + " times" for place, times in found]

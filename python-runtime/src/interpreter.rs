@@ -1,0 +1,130 @@
+//! The interpreter, and what functions find in it.
+
+use python_bundle::{Bundle, Handler};
+use rustpython_vm::builtins::{PyBaseExceptionRef, PyBytes};
+use rustpython_vm::compiler::Mode;
+use rustpython_vm::{AsObject, Interpreter, PyObjectRef, PyResult, Settings, VirtualMachine};
+
+use crate::failure::Failure;
+use crate::function::Function;
+use crate::{WARM_UP, native};
+
+/// Python code that is part of the runtime.
+const PRELUDE: &str = include_str!("prelude.py");
+
+/// An interpreter that finds a function's files, and has loaded none of them.
+pub(crate) struct Runtime {
+    pub(crate) interpreter: Interpreter,
+    pub(crate) prelude: PyObjectRef,
+}
+
+impl Runtime {
+    /// Starts an interpreter.
+    ///
+    /// # Errors
+    /// Memory ran out.
+    pub(crate) fn start(bundle: Bundle<'static>) -> Result<Self, Failure> {
+        let interpreter = start_interpreter();
+        let prelude = interpreter.enter(|vm| {
+            let native = native::make(vm, bundle)?;
+            run_prelude(vm, native)
+        });
+        match prelude {
+            Ok(prelude) => Ok(Self { interpreter, prelude }),
+            Err(error) => Err(interpreter.enter(|vm| broken(vm, &error))),
+        }
+    }
+
+    /// Imports the code.
+    ///
+    /// # Errors
+    /// Code that cannot be compiled, fails when it is imported, or has no handler.
+    pub(crate) fn load(self, handler: &Handler) -> Result<Function, Failure> {
+        let (takes_text, handler) = self.run(|vm| {
+            let names = (handler.module.clone(), handler.function.clone());
+            let loaded = vm.call_method(&self.prelude, "load", names)?;
+            Ok((loaded.get_item(&0, vm)?, loaded.get_item(&1, vm)?))
+        })?;
+        Ok(Function::new(self, takes_text, handler))
+    }
+
+    /// Runs something that may raise exceptions, and has the log written out.
+    pub(crate) fn run<T>(&self, work: impl FnOnce(&VirtualMachine) -> PyResult<T>) -> Result<T, Failure> {
+        self.interpreter.enter(|vm| {
+            let result = work(vm).map_err(|error| Failure::of(vm, &self.prelude, &error));
+            // The prelude catches what a stream raises.
+            let _ = vm.call_method(&self.prelude, "flush", ());
+            result
+        })
+    }
+
+    /// Compiles a source file of the bundle to a marshalled code object.
+    ///
+    /// # Errors
+    /// File, line and message of a syntax error.
+    pub(crate) fn compile(&self, name: &str) -> Result<Vec<u8>, String> {
+        self.interpreter.enter(|vm| {
+            let compiled = vm.call_method(&self.prelude, "compiled", (name.to_owned(),));
+            let told = match compiled {
+                Ok(code) => match code.downcast_ref::<PyBytes>() {
+                    Some(bytes) => return Ok(bytes.as_bytes().to_vec()),
+                    None => code.str(vm),
+                },
+                Err(error) => error.as_object().str(vm),
+            };
+            Err(told.map_or_else(|_| format!("{name}: cannot be compiled"), |text| text.to_string()))
+        })
+    }
+}
+
+/// An interpreter that takes nothing from its surroundings. `utf8_mode` and the encoding together keep it from asking for
+/// a locale; without them standard output is ASCII.
+fn start_interpreter() -> Interpreter {
+    let mut settings = Settings::default();
+    settings.isolated = true;
+    settings.ignore_environment = true;
+    settings.import_site = false;
+    settings.user_site_directory = false;
+    settings.write_bytecode = false;
+    settings.install_signal_handlers = false;
+    settings.utf8_mode = 1;
+    settings.stdio_encoding = Some("utf-8".into());
+    settings.argv = vec![String::new()];
+    let builder = Interpreter::builder(settings);
+    let modules = rustpython_stdlib::stdlib_module_defs(&builder.ctx);
+    builder
+        .add_native_modules(&modules)
+        .add_frozen_modules(rustpython_pylib::FROZEN_STDLIB)
+        .build()
+}
+
+/// Makes the module of the prelude.
+fn run_prelude(vm: &VirtualMachine, native: PyObjectRef) -> PyResult {
+    let scope = vm.new_scope_with_builtins();
+    scope.globals.set_item("native", native, vm)?;
+    scope
+        .globals
+        .set_item("__name__", vm.ctx.new_str("prelude").into(), vm)?;
+    let code = vm
+        .compile(PRELUDE, Mode::Exec, "<prelude>")
+        .map_err(|error| error.into_pyexception(vm, Some(PRELUDE)))?;
+    vm.run_code_obj(code, scope.clone())?;
+    let env = vm.ctx.new_dict();
+    for (name, value) in std::env::vars_os().filter(|(name, _)| name != WARM_UP) {
+        let value = vm.ctx.new_str(value.to_string_lossy().into_owned());
+        env.set_item(&*name.to_string_lossy(), value.into(), vm)?;
+    }
+    let module = vm.new_module("prelude", scope.globals, None);
+    vm.call_method(module.as_ref(), "add_faas", (env,))?;
+    Ok(module.into())
+}
+
+/// The runtime itself does not work, for example because memory ran out.
+fn broken(vm: &VirtualMachine, error: &PyBaseExceptionRef) -> Failure {
+    let mut text = String::new();
+    let _ = vm.write_exception(&mut text, error);
+    Failure::told(format_args!(
+        "the Python runtime cannot start: {}",
+        text.trim_end()
+    ))
+}

@@ -1,0 +1,71 @@
+//! Runs functions written in Python: as a worker of the manager, or on a Linux host to try a function out.
+//!
+//! The interpreter is started, the function's code imported and its warm-up event handled before the first request is
+//! asked for, in a single thread and without open files, so that a worker at that point can be kept, and frozen, for
+//! later requests.
+#![forbid(unsafe_code)]
+
+mod bytecode;
+mod code;
+mod failure;
+mod function;
+mod host;
+mod interpreter;
+mod json;
+mod native;
+
+use std::process::ExitCode;
+
+use failure::Failure;
+use function::Function;
+use interpreter::Runtime;
+use worker::{Context, Error, Program, Request, Response};
+
+/// The variable of a function that holds its warm-up event.
+const WARM_UP: &str = worker::WARM_UP_NAME;
+
+/// What the program does, as its arguments and whoever started it say.
+#[must_use]
+pub fn main() -> ExitCode {
+    match Program::start() {
+        Ok(mut program) => {
+            let function = load(&mut program);
+            program.serve(move |request, context| answer(&function, request, context))
+        }
+        Err(_) => host::run(),
+    }
+}
+
+/// Starts the interpreter and loads what the manager gave.
+fn load(program: &mut Program) -> Result<Function, Failure> {
+    let info = program
+        .function()
+        .map_err(|error| Failure::told(format_args!("the manager does not name the function: {error}")))?;
+    native::adopt_function(info);
+    let (bundle, handler) = code::given()?.open()?;
+    let runtime = Runtime::start(bundle)?;
+    program.start_loading();
+    let function = runtime.load(&handler)?;
+    match std::env::var(WARM_UP) {
+        Ok(event) => function.warm_up(event.as_bytes()).map(|()| function),
+        Err(_) => Ok(function),
+    }
+}
+
+/// Serves one request. Code that could not be loaded fails each in the same way.
+fn answer(
+    function: &Result<Function, Failure>,
+    request: Request,
+    context: &Context,
+) -> Result<Response, Error> {
+    native::adopt(*context);
+    let result = match function {
+        Ok(function) => function.call(request.bytes()),
+        Err(failure) => Err(failure.clone()),
+    };
+    match result {
+        Ok(bytes) => Ok(Response::bytes(bytes)),
+        Err(Failure::Raised(message)) => Err(Error::new(message)),
+        Err(Failure::Exit(code)) => worker::exit(code),
+    }
+}
