@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use interfaces::manifest::{Manifest, Runtime, StartMode};
+use interfaces::manifest::{Manifest, Runtime, StartMode, WARM_UP_NAME};
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -65,6 +65,7 @@ struct Description {
     keepalive: Option<Nanoseconds>,
     mode: Option<StartMode>,
     reuse_limit: Option<Count>,
+    warm_up: Option<String>,
     #[serde(default)]
     env: BTreeMap<String, String>,
 }
@@ -112,6 +113,13 @@ fn parse(text: &str) -> Result<Description, (usize, String)> {
             return Err((line, format!("`{name}` cannot be an environment variable")));
         }
     }
+    if let Some(event) = &description.warm_up
+        && (description.runtime != Runtime::Python || event.contains('\0'))
+    {
+        let line = text.find("warm-up").map_or(1, |at| line_of(text, at));
+        let message = "`warm-up` is a text without zero bytes, for the runtime python";
+        return Err((line, message.into()));
+    }
     Ok(description)
 }
 
@@ -135,7 +143,11 @@ impl Description {
             keepalive_ns: self.keepalive.map(|keepalive| keepalive.0),
             mode: self.mode,
             reuse_limit: self.reuse_limit.map(|count| u64::from(count.0)),
-            environment: self.env.into_iter().collect(),
+            environment: self
+                .env
+                .into_iter()
+                .chain(self.warm_up.map(|event| (WARM_UP_NAME.into(), event)))
+                .collect(),
         }
     }
 }
@@ -262,6 +274,16 @@ mod tests {
             manifest.environment,
             [("A".into(), "1".into()), ("B".into(), "2".into())]
         );
+    }
+
+    #[test]
+    fn a_warm_up_is_a_variable_of_functions_in_python() {
+        let text = "runtime = \"python\"\nwarm-up = '{\"n\": 1}'\n[env]\nZ = \"1\"\n";
+        let manifest = parse(text).unwrap().into_manifest();
+        let event = ("AERIE_WARM_UP".into(), "{\"n\": 1}".into());
+        assert_eq!(manifest.environment, [("Z".into(), "1".into()), event]);
+        let wrong = parse(&text.replace("python", "linux")).unwrap_err();
+        assert_eq!(wrong.0, 2, "{wrong:?}");
     }
 
     #[test]

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use l4::archive::{self, ArchiveError};
 use thiserror::Error;
 
+use crate::ahead::Ahead;
 use crate::c_library::CLibrary;
 use crate::compile::{CompileError, Compiler};
 use crate::elf::{self, ElfError};
-use crate::resolve::{Contents, Item, Source, Unit};
+use crate::resolve::{Contents, Item, PYTHON_RUNTIME, Source, Unit};
 use crate::source_code::SourceError;
 
 /// Physical alignment of the archive in bytes: a large page, so that the kernel can map it with large pages.
@@ -102,7 +103,8 @@ pub fn make(contents: &Contents, compiler: &Compiler<'_>, folder: &Path) -> Resu
     let kernel_file = folder.join("kernel");
     write(&kernel_file, &kernel)?;
     let modules = contents.modules.iter().map(|item| pack(item, &builder, &symbols));
-    let modules = modules.collect::<Result<Vec<_>, _>>()?;
+    let mut modules = modules.collect::<Result<Vec<_>, _>>()?;
+    compile_ahead(&mut modules, &symbols, compiler)?;
     let archive = assemble(&contents.kernel.command_line, &modules)?;
     let kernel_error = |source| ImageError::Elf {
         name: contents.kernel.name.clone(),
@@ -127,6 +129,7 @@ fn load(item: &Item, builder: &Builder<'_>) -> Result<Vec<u8>, ImageError> {
     match &item.source {
         Source::Compiled(code) => Ok(builder.compiler.compile(code, &builder.library)?),
         Source::Built(unit) => Ok(builder.units.get(unit).cloned().unwrap_or_default()),
+        Source::Python(function) => Ok(function.code.clone()),
         Source::Bytes(bytes) => Ok(bytes.clone()),
         Source::File(path) => std::fs::read(path).map_err(|source| ImageError::Io {
             path: path.clone(),
@@ -152,6 +155,27 @@ fn pack<'a>(item: &'a Item, builder: &Builder<'_>, symbols: &Path) -> Result<Pac
         bytes,
         is_program,
     })
+}
+
+/// Compiles the functions in Python, if the image has something that runs them.
+fn compile_ahead(
+    modules: &mut [Packed<'_>],
+    symbols: &Path,
+    compiler: &Compiler<'_>,
+) -> Result<(), ImageError> {
+    let has_runtime = |module: &Packed<'_>| module.item.name == PYTHON_RUNTIME && module.is_program;
+    if !modules.iter().any(has_runtime) {
+        return Ok(());
+    }
+    let path = symbols.join(PYTHON_RUNTIME);
+    let runtime = std::fs::read(&path).map_err(|source| ImageError::Io { path, source })?;
+    let ahead = Ahead::new(&runtime, &compiler.workspace.target, compiler.log)?;
+    for module in modules {
+        if let Source::Python(function) = &module.item.source {
+            module.bytes = ahead.compile(function)?;
+        }
+    }
+    Ok(())
 }
 
 fn assemble(kernel_command_line: &str, modules: &[Packed<'_>]) -> Result<Vec<u8>, ImageError> {

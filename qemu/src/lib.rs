@@ -5,6 +5,7 @@
 //! the emulated computer, and [`console`] watches it. [`run`] ties these together for the command line of [`cli`].
 #![forbid(unsafe_code)]
 
+pub mod ahead;
 pub mod backtrace;
 pub mod bench;
 pub mod c_library;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use interfaces::manifest::{self, ManifestError, Runtime};
 use thiserror::Error;
 
+use crate::ahead::PythonFunction;
 use crate::function::{self, Function, FunctionError};
 use crate::list::{Entry, Location, Module, ModuleKind, Origin, Program};
 use crate::python_code::{self, PythonCodeError};
@@ -14,7 +15,7 @@ use crate::workspace::{Class, Workspace, WorkspaceError};
 
 /// The package that runs functions in Python: a workspace of its own, because its lock file pins other versions. A file of
 /// this name in `MODULE_SEARCH_PATH` is taken instead, which saves building it.
-const PYTHON_RUNTIME: &str = "python-runtime";
+pub(crate) const PYTHON_RUNTIME: &str = "python-runtime";
 
 /// Why a name of an entry stands for nothing usable.
 #[derive(Debug, Error)]
@@ -129,6 +130,8 @@ pub enum Source {
     File(PathBuf),
     /// The program that a file of source code becomes.
     Compiled(SourceCode),
+    /// A function in Python.
+    Python(PythonFunction),
     /// These bytes.
     Bytes(Vec<u8>),
 }
@@ -402,7 +405,11 @@ impl Resolver<'_> {
         let is_linux = function.manifest.runtime == Runtime::Linux;
         let source_code = SourceCode::of(&path).filter(|_| is_linux);
         if function.manifest.runtime == Runtime::Python {
-            Ok(Source::Bytes(python_code::read(&path)?))
+            Ok(Source::Python(PythonFunction {
+                name: function.name.clone(),
+                handler: function.manifest.handler.clone().unwrap_or_default(),
+                code: python_code::read(&path)?,
+            }))
         } else if path.is_file() {
             Ok(source_code.map_or(Source::File(path), Source::Compiled))
         } else {
