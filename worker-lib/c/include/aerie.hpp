@@ -133,7 +133,8 @@ private:
 template <typename Handler>
 int serve(Handler &&handler)
 {
-    using Stored = std::remove_reference_t<Handler>;
+    using Stored = std::decay_t<Handler>;
+    Stored stored(std::forward<Handler>(handler));
     const aerie_handler serve_one = [](aerie_invocation *raw, void *state) {
         try {
             Invocation invocation(raw);
@@ -148,7 +149,7 @@ int serve(Handler &&handler)
         std::cout.flush();
         std::cerr.flush();
     };
-    return aerie_serve(serve_one, const_cast<void *>(static_cast<const void *>(&handler)));
+    return aerie_serve(serve_one, &stored);
 }
 
 } /* namespace aerie */

@@ -174,8 +174,9 @@ fn the_headers_compile_without_warnings() {
     let c = "#include <aerie.h>\nstatic void handle(aerie_invocation *i, void *s) { (void)s;\n\
              aerie_log(AERIE_INFO, \"%d\", 1); aerie_log(AERIE_WARN, \"x\"); aerie_respondf(i, \"%s\", \"x\"); }\n\
              int main(void) { return aerie_serve(handle, NULL); }\n";
-    let cpp = "#include <aerie.hpp>\nint main()\n\
-               { return aerie::serve([](aerie::Invocation &i) { return i.invoke(\"x\", i.request(), {}); }); }\n";
+    let cpp = "#include <aerie.hpp>\nstatic std::string f(aerie::Invocation &) { return {}; }\nint main()\n\
+               { const auto g = [](aerie::Invocation &i) { return i.invoke(\"x\", i.request(), {}); };\n\
+               return aerie::serve(f) + aerie::serve(g) + aerie::serve([n = 0](auto &) mutable { n++; return \"x\"; }); }\n";
     for (compiler, language, standard, program) in [
         ("cc", "c", "-std=c11", c),
         ("cc", "c", "-std=c99", c),
