@@ -1,7 +1,7 @@
 # The commands of the project; `make help` lists them. All the work is done by the host tool in qemu/.
 
 # May be given before or after `make`; see `make help`.
-export E CLIENT_ARGS QEMU_OPTIONS QEMU_PATH MODULES_LIST MODULE_SEARCH_PATH TIMEOUT ONLY
+export E FUNCTION REQUEST CLIENT_ARGS QEMU_OPTIONS QEMU_PATH MODULES_LIST MODULE_SEARCH_PATH TIMEOUT ONLY
 
 # Incremental state and full debug information of the host's builds would take gigabytes below target/.
 export CARGO_INCREMENTAL ?= 0
@@ -10,10 +10,11 @@ export CARGO_PROFILE_DEV_DEBUG ?= line-tables-only
 CARGO ?= cargo
 TOOL = $(CARGO) run --quiet --package aerie-qemu --
 
-.PHONY: qemu image list test bench clean help check-cargo
+.PHONY: qemu invoke image list test bench clean help check-cargo
 
 help:
 	@echo 'make qemu    build an entry of modules.list, boot it in QEMU, exit with its verdict'
+	@echo 'make invoke  boot a function of your own (FUNCTION=FOLDER), invoke it once (REQUEST=TEXT)'
 	@echo 'make image   only build the boot image, print its path'
 	@echo 'make list    list the entries of modules.list'
 	@echo 'make test    run all tests'
@@ -22,6 +23,8 @@ help:
 	@echo
 	@echo 'Variables, before or after make:'
 	@echo '  E=NAME                    the entry (default: the first one)'
+	@echo '  FUNCTION=FOLDER           make invoke: the folder of a function, wherever it is'
+	@echo '  REQUEST=TEXT              make invoke: what the function gets (default: nothing)'
 	@echo "  CLIENT_ARGS='...'         arguments of the clients, such as '--threads=2 --iterations=100'"
 	@echo "  QEMU_OPTIONS='...'        further options of QEMU, such as '-smp 3'"
 	@echo '  QEMU_PATH=PROGRAM         another QEMU'
@@ -33,7 +36,7 @@ help:
 qemu: check-cargo
 	@$(TOOL) run
 
-image list test bench: check-cargo
+invoke image list test bench: check-cargo
 	@$(TOOL) $@
 
 clean: check-cargo

@@ -40,6 +40,15 @@ pub enum Subcommands {
         #[command(flatten)]
         machine: MachineArguments,
     },
+    /// Build a boot image around one function folder, boot it and invoke the function once
+    Invoke {
+        /// The function
+        #[command(flatten)]
+        function: InvokeArguments,
+        /// The machine
+        #[command(flatten)]
+        machine: MachineArguments,
+    },
     /// Build an entry's boot image only, and print where it is
     Image {
         /// The image
@@ -124,6 +133,40 @@ pub struct ImageArguments {
     /// Compile every invariant check in
     #[arg(long)]
     pub checked: bool,
+}
+
+/// Which function to invoke, and how.
+#[derive(Clone, Debug, Args)]
+pub struct InvokeArguments {
+    /// Folder of the function
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "",
+        env = "FUNCTION",
+        hide_env_values = true
+    )]
+    pub function: PathBuf,
+    /// Text that the function gets
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        env = "REQUEST",
+        hide_env_values = true,
+        allow_hyphen_values = true
+    )]
+    pub request: String,
+    /// Further arguments for the client, such as `--mode=warm --iterations=3`
+    #[arg(
+        long,
+        value_name = "ARGUMENTS",
+        default_value = "",
+        env = "CLIENT_ARGS",
+        hide_env_values = true,
+        allow_hyphen_values = true
+    )]
+    pub client_args: String,
 }
 
 /// How to run the machine.

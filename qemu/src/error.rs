@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::function::FunctionError;
 use crate::image::ImageError;
 use crate::list::ListError;
 use crate::resolve::ResolveError;
@@ -32,6 +33,9 @@ pub enum Error {
     /// The project cannot be read.
     #[error(transparent)]
     Workspace(#[from] WorkspaceError),
+    /// A folder is no function's.
+    #[error(transparent)]
+    Function(#[from] FunctionError),
     /// There is no image.
     #[error(transparent)]
     Image(#[from] ImageError),

@@ -16,6 +16,7 @@ pub mod elf;
 pub mod error;
 pub mod function;
 pub mod image;
+pub mod invoke;
 pub mod libffi;
 pub mod list;
 pub mod machine;

@@ -5,13 +5,14 @@ use std::process::ExitCode;
 
 use aerie_qemu::cli::{Cli, Subcommands};
 use aerie_qemu::error::Error;
-use aerie_qemu::{bench, run, test};
+use aerie_qemu::{bench, invoke, run, test};
 use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
         Subcommands::Run { image, machine } => run::run(&cli.root, &cli.qemu, image, machine),
+        Subcommands::Invoke { function, machine } => invoke::invoke(&cli.root, &cli.qemu, function, machine),
         Subcommands::Image { image } => run::image(&cli.root, image),
         Subcommands::List { lists } => run::list(&cli.root, lists),
         Subcommands::Test { only } => test::test(&cli.root, &cli.qemu, only),
