@@ -1,9 +1,10 @@
 //! The command `test`: everything that shows that the project works, with one count at the end.
 //!
-//! Tests on the host are cargo's; kernel tests and system scenarios are machines whose consoles are read. All
-//! images are built first; then two machines at a time run.
+//! Tests on the host are cargo's; kernel tests and system scenarios are machines whose consoles are read: all images are
+//! built first, then two machines at a time run. In the end the guides are followed.
 
 mod check;
+mod guides;
 mod host;
 mod machines;
 mod report;
@@ -63,6 +64,7 @@ pub fn test(root: &Path, qemu: &str, only: &str) -> Result<(), Error> {
     };
     host::run(&session, &report);
     machines::run(&session, &report);
+    guides::run(&session, &report);
     let (passed, failed) = report.counts();
     if failed > 0 {
         println!("the output of each test is in {}", report.folder().display());
