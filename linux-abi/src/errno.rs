@@ -69,6 +69,8 @@ impl Errno {
     pub const NOTSOCK: Errno = Errno(88);
     /// Address family not supported by protocol.
     pub const AFNOSUPPORT: Errno = Errno(97);
+    /// Operation not supported.
+    pub const OPNOTSUPP: Errno = Errno(95);
     /// Connection timed out.
     pub const TIMEDOUT: Errno = Errno(110);
 

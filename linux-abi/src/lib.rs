@@ -25,6 +25,7 @@ mod memory;
 mod process;
 mod random;
 mod registers;
+mod scheduling;
 mod signal;
 mod stack;
 mod system;

@@ -82,9 +82,19 @@ calls! {
         120 "getresgid" => crate::credentials::get_three;
         121 "getpgid" => crate::credentials::getpgid;
         124 "getsid" => crate::credentials::getsid;
+        140 "getpriority" => crate::scheduling::getpriority;
+        141 "setpriority" => crate::scheduling::setpriority;
+        142 "sched_setparam" => crate::scheduling::sched_setparam;
+        143 "sched_getparam" => crate::scheduling::sched_getparam;
+        144 "sched_setscheduler" => crate::scheduling::sched_setscheduler;
+        145 "sched_getscheduler" => crate::scheduling::sched_getscheduler;
+        146 "sched_get_priority_max" => crate::scheduling::sched_get_priority_max;
+        147 "sched_get_priority_min" => crate::scheduling::sched_get_priority_min;
+        148 "sched_rr_get_interval" => crate::scheduling::sched_rr_get_interval;
         158 "arch_prctl" => crate::thread::arch_prctl;
         186 "gettid" => crate::identity::gettid;
         201 "time" => crate::time::time;
+        203 "sched_setaffinity" => crate::scheduling::sched_setaffinity;
         204 "sched_getaffinity" => crate::thread::sched_getaffinity;
         228 "clock_gettime" => crate::time::clock_gettime;
         229 "clock_getres" => crate::time::clock_getres;
@@ -92,6 +102,7 @@ calls! {
         247 "waitid" => crate::credentials::wait4;
         309 "getcpu" => crate::thread::getcpu;
         318 "getrandom" => crate::random::getrandom;
+        324 "membarrier" => crate::scheduling::membarrier;
     }
     queues: {
         202 "futex" => crate::futex::futex;
@@ -120,6 +131,7 @@ calls! {
         20 "writev" => crate::files::writev;
         21 "access" => crate::files::access;
         22 "pipe" => crate::files::pipe;
+        23 "select" => crate::files::select;
         25 "mremap" => crate::memory::mremap;
         28 "madvise" => crate::memory::madvise;
         32 "dup" => crate::files::dup;
@@ -169,7 +181,10 @@ calls! {
         129 "rt_sigqueueinfo" => crate::signal::rt_sigqueueinfo;
         130 "rt_sigsuspend" => crate::signal::rt_sigsuspend;
         131 "sigaltstack" => crate::signal::sigaltstack;
+        137 "statfs" => crate::files::statfs;
+        138 "fstatfs" => crate::files::fstatfs;
         157 "prctl" => crate::thread::prctl;
+        160 "setrlimit" => crate::scheduling::setrlimit;
         200 "tkill" => crate::signal::tkill;
         213 "epoll_create" => crate::files::epoll_create;
         217 "getdents64" => crate::files::getdents64;
@@ -186,11 +201,14 @@ calls! {
         267 "readlinkat" => crate::files::readlinkat;
         268 "fchmodat" => crate::files::fchmodat;
         269 "faccessat" => crate::files::faccessat;
+        270 "pselect6" => crate::files::pselect6;
         271 "ppoll" => crate::files::ppoll;
         273 "set_robust_list" => crate::thread::set_robust_list;
+        274 "get_robust_list" => crate::scheduling::get_robust_list;
         281 "epoll_pwait" => crate::files::epoll_pwait;
         283 "timerfd_create" => crate::files::timerfd_create;
         284 "eventfd" => crate::files::eventfd;
+        285 "fallocate" => crate::files::fallocate;
         286 "timerfd_settime" => crate::files::timerfd_settime;
         287 "timerfd_gettime" => crate::files::timerfd_gettime;
         288 "accept4" => crate::files::on_socket;

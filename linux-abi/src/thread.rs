@@ -11,6 +11,13 @@ use crate::signal::ThreadSignals;
 use crate::table::Arguments;
 use crate::{Caller, Departure, Errno, Process, System, files, user};
 
+impl Thread {
+    /// The list of its robust mutexes, or 0.
+    pub(crate) fn robust(&self) -> u64 {
+        self.robust
+    }
+}
+
 /// What a call waits for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wait {
@@ -172,7 +179,7 @@ pub(crate) fn rt_sigreturn<S: System>(process: &mut Process<S>, _: &Arguments) -
 }
 
 /// Size of the head of a list of robust mutexes.
-const ROBUST_HEAD_SIZE: u64 = 24;
+pub(crate) const ROBUST_HEAD_SIZE: u64 = 24;
 
 /// `set_robust_list(head, size)`.
 pub(crate) fn set_robust_list<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {

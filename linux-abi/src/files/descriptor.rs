@@ -190,6 +190,14 @@ impl Files {
         self.open.get(open)?.as_ref()
     }
 
+    /// All descriptors.
+    pub(super) fn numbers(&self) -> Vec<usize> {
+        let list = self.descriptors.iter().enumerate();
+        list.filter(|(_, descriptor)| descriptor.is_some())
+            .map(|(number, _)| number)
+            .collect()
+    }
+
     /// All that is open.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut OpenFile> {
         self.open.iter_mut().flatten()
@@ -228,7 +236,7 @@ impl Files {
     }
 
     /// Makes a further descriptor, at least `lowest`, for an open file.
-    fn duplicate(&mut self, fd: i32, lowest: usize, close_on_exec: bool) -> Result<usize, Errno> {
+    pub(super) fn duplicate(&mut self, fd: i32, lowest: usize, close_on_exec: bool) -> Result<usize, Errno> {
         let open = self.descriptor(fd)?.open;
         let number = self.free_number(lowest)?;
         self.bind(number, open, close_on_exec);

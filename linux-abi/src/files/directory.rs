@@ -79,14 +79,32 @@ pub(crate) fn readlink<S: System>(process: &mut Process<S>, arguments: &Argument
     readlinkat(process, &[AT_FDCWD as u64, path, buffer, size, 0, 0])
 }
 
-/// `readlinkat(directory, path, buffer, size)`: the one link is `/proc/self/exe`.
+/// What the link to an open file says.
+fn target<S: System>(process: &mut Process<S>, fd: i32) -> Result<String, Errno> {
+    Ok(match &process.files.get(fd)?.kind {
+        Kind::Rom(_, path) | Kind::Directory(path) | Kind::Text(_, path) | Kind::Temporary(_, path) => {
+            path.clone()
+        }
+        Kind::Null => String::from("/dev/null"),
+        Kind::Zero => String::from("/dev/zero"),
+        Kind::Random => String::from("/dev/urandom"),
+        Kind::Event(_) => String::from("anon_inode:[eventfd]"),
+        Kind::Timer(_) => String::from("anon_inode:[timerfd]"),
+        Kind::Epoll(_) => String::from("anon_inode:[eventpoll]"),
+        _ => alloc::format!("pipe:[{}]", process.files.open_index(fd)?),
+    })
+}
+
+/// `readlinkat(directory, path, buffer, size)`: links are `/proc/self/exe`, and those to open files.
 pub(crate) fn readlinkat<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
     let [fd, path, buffer, size, ..] = *arguments;
     let path = path::read(process, user::int(fd), path)?;
-    if size == 0 || path::lookup(process, &path)? != Node::Executable {
-        return Err(Errno::INVAL);
-    }
-    let target = process.program.path.clone();
+    let target = match path::lookup(process, &path)? {
+        _ if size == 0 => return Err(Errno::INVAL),
+        Node::Executable => process.program.path.clone(),
+        Node::Descriptor(fd) => target(process, fd)?,
+        _ => return Err(Errno::INVAL),
+    };
     let length = target.len().min(size as usize);
     process.system.write(buffer, &target.as_bytes()[..length])?;
     Ok(length as u64)

@@ -1,13 +1,13 @@
 //! Opening files and asking whether one may.
 
-use alloc::format;
 use alloc::string::String;
 
 use super::descriptor::{CLOEXEC, Kind};
+use super::generated;
 use super::path::{self, AT_FDCWD, Node};
 use crate::process::Answer;
 use crate::table::Arguments;
-use crate::{Errno, Process, System, memory, user};
+use crate::{Errno, Process, System, user};
 
 const ACCESS_MODE: u64 = 3;
 const READ_ONLY: u64 = 0;
@@ -42,6 +42,9 @@ fn open_path<S: System>(process: &mut Process<S>, path: String, flags: u64) -> A
     check_write(&node, flags & ACCESS_MODE != READ_ONLY || flags & TRUNCATE != 0)?;
     if let (Node::Temporary(number), true) = (&node, flags & TRUNCATE != 0) {
         process.files.temporary.set_size(*number, 0)?;
+    }
+    if let Node::Descriptor(fd) = node {
+        return Ok(process.files.duplicate(fd, 0, flags & CLOEXEC != 0)? as u64);
     }
     let kind = open_node(process, node, path)?;
     insert(process, kind, flags)
@@ -82,7 +85,8 @@ fn check_write(node: &Node, write: bool) -> Result<(), Errno> {
         _ if !write => Ok(()),
         Node::Null | Node::Zero | Node::Random | Node::Temporary(_) => Ok(()),
         Node::Directory => Err(Errno::ISDIR),
-        Node::Rom(_) | Node::Maps | Node::Executable => Err(Errno::ROFS),
+        Node::Descriptor(_) => Ok(()),
+        Node::Rom(_) | Node::Generated(_) | Node::Executable => Err(Errno::ROFS),
     }
 }
 
@@ -97,7 +101,9 @@ fn open_node<S: System>(process: &mut Process<S>, node: Node, path: String) -> R
         Node::Null => Kind::Null,
         Node::Zero => Kind::Zero,
         Node::Random => Kind::Random,
-        Node::Maps => Kind::Text(maps(process).into_bytes(), path),
+        Node::Generated(file) => Kind::Text(generated::contents(process, file).into_bytes(), path),
+        // What is open already is not opened another time.
+        Node::Descriptor(_) => return Err(Errno::NOENT),
         Node::Executable => {
             let target = process.program.path.clone();
             match path::lookup(process, &target)? {
@@ -106,13 +112,6 @@ fn open_node<S: System>(process: &mut Process<S>, node: Node, path: String) -> R
             }
         }
     })
-}
-
-/// `/proc/self/maps` with the line of the main thread's stack, as in proc(5).
-fn maps<S: System>(process: &Process<S>) -> String {
-    let start = process.program.stack_start;
-    let end = start + memory::STACK_SIZE;
-    format!("{start:x}-{end:x} rw-p 00000000 00:00 0                          [stack]\n")
 }
 
 const MAY_WRITE: u64 = 2;
@@ -186,6 +185,29 @@ mod tests {
     }
 
     #[test]
+    fn open_files_have_names() {
+        let mut process = process();
+        process.system.poke(
+            BASE,
+            b"/rom/data\0/proc/self/fd/3\0/dev/stdout\0/dev/fd\0/dev/fd/77\0",
+        );
+        assert_eq!(call(&mut process, 2, &[BASE, 0]), Ok(3));
+        assert_eq!(call(&mut process, 0, &[3, BASE + 100, 4]), Ok(4));
+        assert_eq!(call(&mut process, 2, &[BASE + 10, 0]), Ok(4));
+        assert_eq!(call(&mut process, 0, &[4, BASE + 100, 5]), Ok(5));
+        assert_eq!(process.system.peek(BASE + 100, 5), crate::testing::FILE[4..9]);
+        assert_eq!(call(&mut process, 89, &[BASE + 10, BASE + 100, 50]), Ok(9));
+        assert_eq!(process.system.peek(BASE + 100, 9), b"/rom/data");
+        assert_eq!(call(&mut process, 2, &[BASE + 27, 1]), Ok(5));
+        assert_eq!(call(&mut process, 1, &[5, BASE, 4]), Ok(4));
+        assert_eq!(call(&mut process, 89, &[BASE + 27, BASE + 100, 50]), Ok(8));
+        assert_eq!(process.system.peek(BASE + 100, 8), b"pipe:[1]");
+        assert_eq!(call(&mut process, 2, &[BASE + 39, DIRECTORY]), Ok(6));
+        assert_eq!(call(&mut process, 217, &[6, BASE + 100, 1000]), Ok(9 * 24));
+        assert_eq!(call(&mut process, 2, &[BASE + 47, 0]), Err(2));
+    }
+
+    #[test]
     fn access_tells_what_open_would() {
         let mut process = process();
         process.system.poke(BASE, b"/rom/data\0");
@@ -195,16 +217,5 @@ mod tests {
         assert_eq!(call(&mut process, 269, &[AT_FDCWD as u64, BASE, 1]), Ok(0));
         process.system.poke(BASE, b"/rom/none\0");
         assert_eq!(call(&mut process, 21, &[BASE, 4]), Err(2));
-    }
-
-    #[test]
-    fn maps_show_the_stack() {
-        let mut process = process();
-        process.system.poke(BASE, b"/proc/self/maps\0");
-        assert_eq!(call(&mut process, 2, &[BASE, 0]), Ok(3));
-        let size = call(&mut process, 0, &[3, BASE, 4096]).unwrap();
-        let text = String::from_utf8(process.system.peek(BASE, size as usize)).unwrap();
-        assert!(text.ends_with("[stack]\n"), "{text}");
-        assert!(text.starts_with("7ff000000000-7ff000800000 rw-p "), "{text}");
     }
 }

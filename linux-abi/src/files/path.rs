@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::descriptor::Kind;
+use super::generated::Generated;
 use super::temporary::Entry;
 use crate::{Errno, Process, System, user};
 
@@ -24,27 +25,61 @@ pub(super) enum Node {
     Random,
     /// A file below `/tmp`, with its number.
     Temporary(usize),
-    /// The memory map: only the stack, which is what runtimes look for.
-    Maps,
+    /// A file that is made when it is opened.
+    Generated(Generated),
+    /// An open file, by its descriptor.
+    Descriptor(i32),
     /// Symbolic link to the executable.
     Executable,
 }
 
 /// The directories that are always there, and what is always in them.
-const FIXED: [(&str, Node); 12] = [
+const FIXED: [(&str, Node); 32] = [
     ("/", Node::Directory),
     ("/dev", Node::Directory),
+    ("/dev/fd", Node::Directory),
     ("/dev/null", Node::Null),
     ("/dev/random", Node::Random),
+    ("/dev/stderr", Node::Descriptor(2)),
+    ("/dev/stdin", Node::Descriptor(0)),
+    ("/dev/stdout", Node::Descriptor(1)),
     ("/dev/urandom", Node::Random),
     ("/dev/zero", Node::Zero),
     ("/proc", Node::Directory),
+    ("/proc/cpuinfo", Node::Generated(Generated::Processors)),
+    ("/proc/meminfo", Node::Generated(Generated::Memory)),
+    ("/proc/mounts", Node::Generated(Generated::Mounts)),
     ("/proc/self", Node::Directory),
+    ("/proc/self/cgroup", Node::Generated(Generated::ControlGroup)),
+    ("/proc/self/cmdline", Node::Generated(Generated::CommandLine)),
     ("/proc/self/exe", Node::Executable),
-    ("/proc/self/maps", Node::Maps),
+    ("/proc/self/fd", Node::Directory),
+    ("/proc/self/maps", Node::Generated(Generated::Maps)),
+    ("/proc/self/mounts", Node::Generated(Generated::Mounts)),
+    ("/proc/self/stat", Node::Generated(Generated::State)),
+    ("/proc/self/status", Node::Generated(Generated::Status)),
+    ("/sys", Node::Directory),
+    ("/sys/devices", Node::Directory),
+    ("/sys/devices/system", Node::Directory),
+    ("/sys/devices/system/cpu", Node::Directory),
+    (
+        "/sys/devices/system/cpu/online",
+        Node::Generated(Generated::ProcessorList),
+    ),
+    (
+        "/sys/devices/system/cpu/possible",
+        Node::Generated(Generated::ProcessorList),
+    ),
+    (
+        "/sys/devices/system/cpu/present",
+        Node::Generated(Generated::ProcessorList),
+    ),
     ("/rom", Node::Directory),
     ("/tmp", Node::Directory),
 ];
+
+/// Folders whose files are the open ones, by their descriptors.
+const DESCRIPTORS: [&str; 2] = ["/proc/self/fd/", "/dev/fd/"];
 
 /// Makes a path absolute and removes `.`, `..` and empty parts.
 pub(super) fn normalize(directory: &str, path: &str) -> String {
@@ -77,7 +112,10 @@ pub(super) fn children<S: System>(process: &mut Process<S>, directory: &str) -> 
         .map(|(path, is_directory)| (String::from(path), is_directory))
         .collect();
     let rom = rom.iter().map(|name| (format!("{ROM}{name}"), false));
-    for (path, is_directory) in fixed.chain(rom).chain(temporary) {
+    let open = DESCRIPTORS.iter().filter(|folder| **folder == prefix);
+    let numbers = process.files.numbers();
+    let open = open.flat_map(|folder| numbers.iter().map(move |fd| (format!("{folder}{fd}"), false)));
+    for (path, is_directory) in fixed.chain(rom).chain(temporary).chain(open) {
         let Some(rest) = path.strip_prefix(&prefix).filter(|rest| !rest.is_empty()) else {
             continue;
         };
@@ -128,6 +166,10 @@ pub(super) fn lookup<S: System>(process: &mut Process<S>, path: &str) -> Result<
         node.clone()
     } else if let Some(name) = path.strip_prefix(ROM) {
         in_rom(process, name)?
+    } else if let Some(number) = DESCRIPTORS.iter().find_map(|folder| path.strip_prefix(folder)) {
+        let fd = number.parse().map_err(|_| Errno::NOENT)?;
+        process.files.get(fd).map_err(|_| Errno::NOENT)?;
+        Node::Descriptor(fd)
     } else if let Some(entry) = process.files.temporary.get(path) {
         match entry {
             Entry::Directory => Node::Directory,
@@ -232,7 +274,7 @@ mod tests {
             .into_iter()
             .map(|(name, _)| name)
             .collect();
-        assert_eq!(root, ["dev", "proc", "rom", "tmp"]);
+        assert_eq!(root, ["dev", "proc", "sys", "rom", "tmp"]);
         assert_eq!(children(&mut process, "/rom/functions").len(), 2);
     }
 }

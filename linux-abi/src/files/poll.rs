@@ -8,9 +8,9 @@ use crate::process::Answer;
 use crate::table::Arguments;
 use crate::{Errno, Process, System, signal, time, user};
 
-const IN: u16 = 1;
-const OUT: u16 = 4;
-const ERROR: u16 = 8;
+pub(super) const IN: u16 = 1;
+pub(super) const OUT: u16 = 4;
+pub(super) const ERROR: u16 = 8;
 pub(super) const HANG_UP: u16 = 0x10;
 const INVALID: u16 = 0x20;
 

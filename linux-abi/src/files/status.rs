@@ -66,7 +66,8 @@ fn of_path<S: System>(process: &mut Process<S>, path: &str) -> Result<Status, Er
         }
         Node::Temporary(number) => (OWN_FILE, process.files.temporary.size(number)),
         Node::Null | Node::Zero | Node::Random => (CHARACTER_DEVICE, 0),
-        Node::Maps => (GENERATED_FILE, 0),
+        Node::Generated(_) => (GENERATED_FILE, 0),
+        Node::Descriptor(fd) => return of_descriptor(process, fd),
         Node::Rom(name) => (FILE, rom_size(process, &name)?),
         Node::Executable => {
             let target = process.program.path.clone();
