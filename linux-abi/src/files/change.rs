@@ -117,6 +117,14 @@ fn set_size<S: System>(process: &mut Process<S>, number: usize, size: u64) -> An
     process.files.temporary.set_size(number, size).and(Ok(0))
 }
 
+/// `utimensat(directory, path, times, flags)`: times are not kept. Without a path it is about the descriptor.
+pub(crate) fn utimensat<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    if arguments[1] == 0 {
+        return fchmod(process, arguments);
+    }
+    fchmodat(process, arguments)
+}
+
 /// `chmod(path, mode)`: modes are not kept.
 pub(crate) fn chmod<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
     fchmodat(process, &[AT_FDCWD as u64, arguments[0], 0, 0, 0, 0])

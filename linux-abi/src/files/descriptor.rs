@@ -80,6 +80,15 @@ impl OpenFile {
     }
 }
 
+/// A file that can be mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mappable {
+    /// A file of `rom`.
+    Rom(RomFile),
+    /// The file below `/tmp` with this number.
+    Temporary(usize),
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Descriptor {
     open: usize,
@@ -96,7 +105,7 @@ pub(crate) struct Files {
     /// There has been a timer.
     pub(super) has_timers: bool,
     /// What is below `/tmp`.
-    pub(super) temporary: Temporary,
+    pub(crate) temporary: Temporary,
     /// The working directory, absolute.
     pub(super) directory: String,
 }
@@ -204,7 +213,7 @@ impl Files {
     }
 
     /// The file of a descriptor that is to be mapped.
-    pub(crate) fn mappable(&self, fd: i32) -> Result<RomFile, Errno> {
+    pub(crate) fn mappable(&self, fd: i32) -> Result<Mappable, Errno> {
         let number = usize::try_from(fd).map_err(|_| Errno::BADF)?;
         let descriptor = self
             .descriptors
@@ -212,11 +221,9 @@ impl Files {
             .copied()
             .flatten()
             .ok_or(Errno::BADF)?;
-        match &self.open[descriptor.open] {
-            Some(OpenFile {
-                kind: Kind::Rom(file, _),
-                ..
-            }) => Ok(*file),
+        match self.by_index(descriptor.open).map(|file| &file.kind) {
+            Some(Kind::Rom(file, _)) => Ok(Mappable::Rom(*file)),
+            Some(Kind::Temporary(number, _)) => Ok(Mappable::Temporary(*number)),
             _ => Err(Errno::NODEV),
         }
     }
@@ -265,6 +272,28 @@ pub(super) fn close_descriptor<S: System>(process: &mut Process<S>, fd: i32) -> 
     for file in process.files.iter_mut() {
         if let Kind::Epoll(interests) = &mut file.kind {
             interests.retain(|interest| !interest.is_in(open));
+        }
+    }
+    Ok(0)
+}
+
+/// Flag of `close_range`: close on exec.
+const RANGE_CLOEXEC: u64 = 4;
+
+/// `close_range(first, last, flags)`.
+pub(crate) fn close_range<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    let [first, last, flags, ..] = *arguments;
+    if first > last || flags & !RANGE_CLOEXEC != 0 {
+        return Err(Errno::INVAL);
+    }
+    for number in process.files.numbers() {
+        if !(first..=last).contains(&(number as u64)) {
+            continue;
+        }
+        if flags == 0 {
+            close_descriptor(process, number as i32)?;
+        } else {
+            process.files.descriptor(number as i32)?.close_on_exec = true;
         }
     }
     Ok(0)
@@ -396,6 +425,20 @@ mod tests {
         assert_eq!(call(&mut process, 72, &[99, F_GETFD]), Err(9));
         assert_eq!(call(&mut process, 16, &[1, 0x5401, BASE]), Err(25));
         assert_eq!(call(&mut process, 16, &[99, 0x5401, BASE]), Err(9));
+    }
+
+    #[test]
+    fn ranges_are_closed() {
+        let mut process = process();
+        for expected in 3..7 {
+            assert_eq!(call(&mut process, 32, &[1]), Ok(expected));
+        }
+        assert_eq!(call(&mut process, 436, &[5, 6, RANGE_CLOEXEC]), Ok(0));
+        assert_eq!(call(&mut process, 72, &[5, F_GETFD]), Ok(1));
+        assert_eq!(call(&mut process, 436, &[4, u64::from(u32::MAX), 0]), Ok(0));
+        assert_eq!(call(&mut process, 72, &[3, F_GETFD]), Ok(0));
+        assert_eq!(call(&mut process, 72, &[4, F_GETFD]), Err(9));
+        assert_eq!(call(&mut process, 436, &[4, 3, 0]), Err(22));
     }
 
     #[test]

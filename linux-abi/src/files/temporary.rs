@@ -195,7 +195,7 @@ impl Temporary {
     }
 
     /// Size in bytes.
-    pub(super) fn size(&self, number: usize) -> u64 {
+    pub(crate) fn size(&self, number: usize) -> u64 {
         self.files
             .get(number)
             .and_then(Option::as_ref)
@@ -220,7 +220,7 @@ impl Temporary {
     }
 
     /// Copies from a file to the program's memory, up to the file's end.
-    pub(super) fn read(
+    pub(crate) fn read(
         &mut self,
         caller: &mut impl Caller,
         number: usize,

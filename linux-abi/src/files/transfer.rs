@@ -181,11 +181,52 @@ pub(crate) fn writev<S: System>(process: &mut Process<S>, arguments: &Arguments)
     each_element(process, arguments, write)
 }
 
+/// `preadv(fd, vector, count, offset)`; `preadv2` has flags behind it, of which there are none here.
+pub(crate) fn preadv<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    at_offsets(process, arguments, pread64)
+}
+
+/// `pwritev(fd, vector, count, offset)`, and `pwritev2`.
+pub(crate) fn pwritev<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    at_offsets(process, arguments, pwrite64)
+}
+
+fn at_offsets<S: System>(
+    process: &mut Process<S>,
+    arguments: &Arguments,
+    transfer: impl Fn(&mut Process<S>, &Arguments) -> Answer,
+) -> Answer {
+    let mut next = arguments[3];
+    each_element(process, arguments, |process, &[fd, address, size, ..]| {
+        let done = transfer(process, &[fd, address, size, next, 0, 0])?;
+        next += done;
+        Ok(done)
+    })
+}
+
+/// `preadv2(fd, vector, count, offset, 0, flags)`; offset -1 is the file's own.
+pub(crate) fn preadv2<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    match (arguments[5], arguments[3]) {
+        (0, u64::MAX) => readv(process, arguments),
+        (0, _) => preadv(process, arguments),
+        _ => Err(Errno::OPNOTSUPP),
+    }
+}
+
+/// `pwritev2(fd, vector, count, offset, 0, flags)`, as `preadv2`.
+pub(crate) fn pwritev2<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    match (arguments[5], arguments[3]) {
+        (0, u64::MAX) => writev(process, arguments),
+        (0, _) => pwritev(process, arguments),
+        _ => Err(Errno::OPNOTSUPP),
+    }
+}
+
 /// Does one transfer for each (address, size) of a vector, until one is short.
 fn each_element<S: System>(
     process: &mut Process<S>,
     arguments: &Arguments,
-    transfer: impl Fn(&mut Process<S>, &Arguments) -> Answer,
+    mut transfer: impl FnMut(&mut Process<S>, &Arguments) -> Answer,
 ) -> Answer {
     let [fd, vector, count, ..] = *arguments;
     process.files.get(user::int(fd))?;
@@ -222,6 +263,19 @@ pub(crate) fn fsync<S: System>(process: &mut Process<S>, arguments: &Arguments) 
         Kind::Input | Kind::Request | Kind::Response => return Err(Errno::INVAL),
         _ => {}
     }
+    Ok(0)
+}
+
+/// `sync()`.
+pub(crate) fn sync<S: System>(process: &mut Process<S>, _: &Arguments) -> Answer {
+    process.flush_output();
+    Ok(0)
+}
+
+/// `fadvise64(fd, offset, size, advice)`, `flock(fd, operation)`: advice changes nothing here, and a file that no other program
+/// has is locked at once.
+pub(crate) fn accept<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    process.files.get(user::int(arguments[0]))?;
     Ok(0)
 }
 
@@ -271,6 +325,33 @@ mod tests {
         process.system.poke(BASE, path);
         assert_eq!(call(&mut process, 2, &[BASE, flags]), Ok(3));
         process
+    }
+
+    #[test]
+    fn vectors_are_transferred_at_offsets() {
+        let mut process = process();
+        process.system.poke(BASE, b"/tmp/file\0");
+        assert_eq!(call(&mut process, 2, &[BASE, 0o102]), Ok(3));
+        user::write_words(&mut process.system, BASE + 64, &[BASE, 4, BASE + 5, 4]).unwrap();
+        assert_eq!(call(&mut process, 296, &[3, BASE + 64, 2, 100]), Ok(8));
+        assert_eq!(call(&mut process, 328, &[3, BASE + 64, 1, u64::MAX, 0, 0]), Ok(4));
+        assert_eq!(call(&mut process, 328, &[3, BASE + 64, 1, 0, 0, 1]), Err(95));
+        user::write_words(&mut process.system, BASE + 64, &[BASE + 200, 5, BASE + 300, 9]).unwrap();
+        assert_eq!(call(&mut process, 295, &[3, BASE + 64, 2, 100]), Ok(8));
+        assert_eq!(process.system.peek(BASE + 200, 5), b"/tmpf");
+        assert_eq!(process.system.peek(BASE + 300, 3), b"ile");
+        assert_eq!(call(&mut process, 327, &[3, BASE + 64, 1, 101, 0, 0]), Ok(5));
+        assert_eq!(process.system.peek(BASE + 200, 5), b"tmpfi");
+        assert_eq!(call(&mut process, 295, &[0, BASE + 64, 2, 0]), Err(29));
+        assert_eq!(call(&mut process, 280, &[3, 0, 0, 0]), Ok(0));
+        assert_eq!(
+            (
+                call(&mut process, 73, &[3, 2]),
+                call(&mut process, 221, &[9, 0, 0, 0])
+            ),
+            (Ok(0), Err(9))
+        );
+        assert_eq!(call(&mut process, 162, &[]), Ok(0));
     }
 
     #[test]

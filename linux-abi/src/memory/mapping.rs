@@ -4,9 +4,10 @@ use l4::region::Access;
 use l4::{Error, PAGE_SIZE};
 
 use super::{checked, pages};
+use crate::files::Mappable;
 use crate::process::Answer;
 use crate::table::Arguments;
-use crate::{Contents, Errno, Place, Process, RomFile, System, user};
+use crate::{Contents, Errno, Place, Process, System, user};
 
 /// Where the search for free addresses starts.
 pub(super) const SEARCH_START: u64 = 0x7f00_0000_0000;
@@ -61,6 +62,10 @@ pub(crate) fn mmap<S: System>(process: &mut Process<S>, arguments: &Arguments) -
     }
     let access = access(prot)?;
     let (contents, shown) = contents(process, flags, user::int(fd), offset, access)?;
+    let copied = match process.files.mappable(user::int(fd)) {
+        Ok(Mappable::Temporary(number)) if flags & MAP_ANONYMOUS == 0 => Some(number),
+        _ => None,
+    };
     let system = &mut process.system;
     let first = shown.min(size);
     let place = if flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) != 0 {
@@ -75,9 +80,24 @@ pub(crate) fn mmap<S: System>(process: &mut Process<S>, arguments: &Arguments) -
         free_range(system, hint, size)?
     };
     if first > 0 {
+        // A copy is written before the program has its own access to it.
+        let before = if copied.is_some() {
+            Access::READ_WRITE
+        } else {
+            access
+        };
         system
-            .attach(Place::At(place), first, access, contents)
+            .attach(Place::At(place), first, before, contents)
             .map_err(mapping_error)?;
+    }
+    if let Some(number) = copied
+        && first > 0
+    {
+        process
+            .files
+            .temporary
+            .read(system, number, offset, place, first)?;
+        system.protect(place, first, access).map_err(mapping_error)?;
     }
     if first < size {
         // Behind the end of a file there is nothing; an access is an error, as on Linux.
@@ -108,7 +128,15 @@ fn contents<S: System>(
     if flags & MAP_ANONYMOUS != 0 {
         return Ok((Contents::Anonymous, u64::MAX));
     }
-    let file: RomFile = process.files.mappable(fd)?;
+    let file = match process.files.mappable(fd)? {
+        Mappable::Rom(file) => file,
+        // It would have to change with the file.
+        Mappable::Temporary(_) if is_shared => return Err(Errno::NODEV),
+        Mappable::Temporary(number) => {
+            let size = pages(process.files.temporary.size(number))?;
+            return Ok((Contents::Anonymous, size.saturating_sub(offset)));
+        }
+    };
     if is_shared && access.contains(Access::WRITE) {
         return Err(Errno::ACCES);
     }
@@ -165,6 +193,28 @@ pub(crate) fn mprotect<S: System>(process: &mut Process<S>, arguments: &Argument
     Ok(0)
 }
 
+/// `mlock(address, size)` and its relatives, `msync(address, size, flags)`: memory is never written elsewhere, and files do
+/// not change with it.
+pub(crate) fn accept<S: System>(_: &mut Process<S>, _: &Arguments) -> Answer {
+    Ok(0)
+}
+
+/// `mincore(address, size, vector)`: all of a mapping counts as there.
+pub(crate) fn mincore<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    let [start, size, vector, ..] = *arguments;
+    let size = checked(&process.system, start, size)?;
+    for offset in (0..size).step_by(PAGE_SIZE as usize) {
+        let address = start + offset;
+        let mapping = process.system.find(address);
+        if mapping.is_none_or(|mapping| mapping.start > address) {
+            return Err(Errno::NOMEM);
+        }
+        let target = vector.checked_add(offset / PAGE_SIZE).ok_or(Errno::FAULT)?;
+        process.system.write(target, &[1])?;
+    }
+    Ok(0)
+}
+
 const MADV_NORMAL: u64 = 0;
 const MADV_WILLNEED: u64 = 3;
 const MADV_DONTNEED: u64 = 4;
@@ -198,6 +248,34 @@ mod tests {
 
     const ANONYMOUS: u64 = MAP_PRIVATE | MAP_ANONYMOUS;
     const READ_WRITE: u64 = PROT_READ | PROT_WRITE;
+
+    #[test]
+    fn files_of_tmp_are_mapped_as_copies() {
+        let mut process = process();
+        process.system.poke(BASE, b"/tmp/file\0");
+        assert_eq!(call(&mut process, 2, &[BASE, 0o102]), Ok(3));
+        assert_eq!(call(&mut process, 18, &[3, BASE, 9, 4096]), Ok(9));
+        let size = 3 * PAGE_SIZE;
+        let map = [0, size, PROT_READ, MAP_PRIVATE, 3, PAGE_SIZE];
+        let start = call(&mut process, 9, &map).unwrap();
+        assert_eq!(process.system.peek(start, 10), b"/tmp/file\0");
+        assert!(process.system.write(start, &[1]).is_err(), "read-only");
+        assert!(
+            process.system.peek_fault(start + PAGE_SIZE),
+            "behind the file's end"
+        );
+        assert_eq!(call(&mut process, 18, &[3, BASE + 1, 3, 4096]), Ok(3));
+        assert_eq!(process.system.peek(start, 3), b"/tm");
+        let shared = [0, size, PROT_READ, MAP_SHARED, 3, 0];
+        assert_eq!(call(&mut process, 9, &shared), Err(19));
+        assert_eq!(call(&mut process, 27, &[start, size, BASE + 64]), Ok(0));
+        assert_eq!(process.system.peek(BASE + 64, 4), [1, 1, 1, 0]);
+        assert_eq!(
+            call(&mut process, 27, &[start + size, PAGE_SIZE, BASE + 64]),
+            Err(12)
+        );
+        assert_eq!(call(&mut process, 26, &[start, size, 4]), Ok(0));
+    }
 
     #[test]
     fn anonymous_memory_is_zero_and_can_be_unmapped() {

@@ -7,7 +7,7 @@ mod mapping;
 mod remap;
 
 pub(crate) use heap::{Heap, brk};
-pub(crate) use mapping::{madvise, mmap, mprotect, munmap};
+pub(crate) use mapping::{accept, madvise, mincore, mmap, mprotect, munmap};
 pub(crate) use remap::mremap;
 
 use l4::{PAGE_SIZE, USER_END};
