@@ -9,11 +9,13 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 #include <wchar.h>
@@ -344,6 +346,65 @@ static void attributes(void)
     }
 }
 
+static atomic_int handled, computing, enough;
+static _Thread_local int in_handler;
+
+static void handle(int signal, siginfo_t *info, void *context)
+{
+    REQUIRE(signal == SIGURG && info->si_signo == SIGURG && context != NULL);
+    in_handler++;
+    atomic_fetch_add(&handled, 1);
+}
+
+static void *compute(void *argument)
+{
+    REQUIRE(argument == NULL);
+    atomic_store(&computing, (int)syscall(SYS_gettid));
+    volatile double sum = 0;
+    while (!atomic_load_explicit(&enough, memory_order_relaxed))
+        sum += 0.5;
+    REQUIRE(in_handler == 20 && sum > 0 && floor(2 * sum) == 2 * sum);
+    return NULL;
+}
+
+/* A thread that makes no calls is interrupted, each time it is told to. */
+static void signals(void)
+{
+    struct sigaction action = {.sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_RESTART};
+    pthread_t thread;
+    REQUIRE(sigaction(SIGURG, &action, NULL) == 0 && pthread_create(&thread, NULL, compute, NULL) == 0);
+    while (computing == 0)
+        sched_yield();
+    for (int i = 0; i < 20; i++) {
+        REQUIRE(syscall(SYS_tgkill, getpid(), computing, SIGURG) == 0);
+        while (handled == i)
+            sched_yield();
+    }
+    enough = 1;
+    REQUIRE(pthread_join(thread, NULL) == 0 && in_handler == 0);
+}
+
+static sigjmp_buf out_of_fault;
+
+static void leave_fault(int signal)
+{
+    siglongjmp(out_of_fault, signal);
+}
+
+static void faults(void)
+{
+    struct sigaction action = {.sa_handler = leave_fault}, old;
+    REQUIRE(sigaction(SIGSEGV, &action, &old) == 0);
+    for (int i = 0; i < 3; i++) {
+        int *volatile nowhere = NULL;
+        if (sigsetjmp(out_of_fault, 1) == 0) {
+            *nowhere = 1;
+            REQUIRE(!"reached");
+        }
+    }
+    REQUIRE(sigaction(SIGSEGV, &old, NULL) == 0);
+}
+
 int main(int count, char **words)
 {
     static const struct {
@@ -361,6 +422,8 @@ int main(int count, char **words)
         {"conditions are waited for, and not for ever", conditions},
         {"semaphores, read-write and recursive locks", other_locks},
         {"stacks of a wanted size, 200 threads in turn", attributes},
+        {"a computing thread gets twenty signals", signals},
+        {"faults are handled and left by a long jump", faults},
     };
     REQUIRE(count == 2 && strcmp(words[1], "argument") == 0);
     size_t number = sizeof checks / sizeof *checks;
