@@ -43,7 +43,7 @@ pub use identity::FIRST_TID;
 pub use memory::STACK_SIZE;
 pub use process::{Outcome, Process, Program};
 pub use registers::{Machine, Registers, VECTOR_SIZE};
-pub use signal::Fault;
+pub use signal::{Fault, STACK_MINIMUM as SIGNAL_STACK_MINIMUM};
 pub use stack::{AuxEntry, AuxValue, InitialStack, StackImage, auxv};
 pub use system::{Caller, Contents, Mapping, NewThread, Place, RomFile, System, THREAD_LIMIT};
 pub use table::{CALLS, answer_alone};

@@ -28,6 +28,7 @@ pub mod auxv {
     pub const HWCAP2: u64 = 26;
     pub const EXECFN: u64 = 31;
     pub const SYSINFO_EHDR: u64 = 33;
+    pub const MINSIGSTKSZ: u64 = 51;
     /// Aerie's own: the table of named capabilities.
     pub const L4_ENV: u64 = 0xf1;
 }

@@ -2,6 +2,7 @@
 //!
 //! A fault in a copy ends the copy. One of the program is a signal if the program handles that, and goes to the task's
 //! handler gate if not. One of this layer, and memory that the account can't pay, go to the handler gate at once.
+#![expect(unsafe_code, reason = "the entry is assembly and knows where this layer lies")]
 #![expect(clippy::too_many_lines, reason = "the entry has a line for each register")]
 
 use core::arch::naked_asm;
@@ -16,9 +17,16 @@ use linux_abi::{Caller, Process, Registers};
 use super::calls::fault_of_program;
 use super::copy::{linux_abi_copy, linux_abi_copy_end};
 use super::entry::{BACK_WORD, HAS_XSAVE, STATE_WORD, register};
-use super::own::{__ehdr_start, Own, linux_abi_end};
+use super::own::Own;
 use super::thread_area::State;
 use super::threads;
+
+unsafe extern "C" {
+    /// First byte of this layer's code. What runs elsewhere is the program, the functions of `vdso.rs` among it.
+    safe static linux_abi_code: u8;
+    /// The byte behind the last one.
+    safe static linux_abi_code_end: u8;
+}
 
 /// Offset in the UTCB's page of a register at the fault.
 const fn offset(field: usize) -> usize {
@@ -53,13 +61,13 @@ pub(super) extern "C" fn fault_entry() -> ! {
         "mov qword ptr gs:[{active}], 0",
         "mov eax, 1",
         "ret",
-        // The layer's own memory, or the program's?
+        // The layer's own code, or the program's?
         "2: cmp qword ptr gs:[{reason}], {quota}",
         "je 3f",
-        "lea rax, [rip + {image}]",
+        "lea rax, [rip + {code}]",
         "cmp gs:[{rip}], rax",
         "jb 4f",
-        "lea rax, [rip + {image_end}]",
+        "lea rax, [rip + {code_end}]",
         "cmp gs:[{rip}], rax",
         "jae 4f",
         // To the handler gate.
@@ -136,10 +144,10 @@ pub(super) extern "C" fn fault_entry() -> ! {
         "call {fault_of_program}",
         "jmp linux_abi_leave_whole",
         // A signal. While the program ran?
-        "5: lea rax, [rip + {image}]",
+        "5: lea rax, [rip + {code}]",
         "cmp gs:[{rip}], rax",
         "jb 4b",
-        "lea rax, [rip + {image_end}]",
+        "lea rax, [rip + {code_end}]",
         "cmp gs:[{rip}], rax",
         "jae 4b",
         // On the way to it?
@@ -175,8 +183,8 @@ pub(super) extern "C" fn fault_entry() -> ! {
         "jmp linux_abi_attend_whole",
         copy = sym linux_abi_copy,
         copy_end = sym linux_abi_copy_end,
-        image = sym __ehdr_start,
-        image_end = sym linux_abi_end,
+        code = sym linux_abi_code,
+        code_end = sym linux_abi_code_end,
         has_xsave = sym HAS_XSAVE,
         give_up = sym give_up,
         fault_of_program = sym fault_of_program,

@@ -13,5 +13,6 @@ mod supervisor;
 mod task;
 mod thread_area;
 mod threads;
+mod vdso;
 
 pub(crate) use heap::Heap;

@@ -19,12 +19,12 @@ use super::message::{ErrorWord, Short};
 use super::threads;
 
 unsafe extern "C" {
-    pub(super) safe static __ehdr_start: u8;
-    pub(super) safe static linux_abi_end: u8;
+    safe static __ehdr_start: u8;
+    safe static linux_abi_end: u8;
 }
 
 /// The kernel's page, once [`set_info_page`] was told where it is.
-static INFO_PAGE: AtomicPtr<InfoPage> = AtomicPtr::new(ptr::null_mut());
+pub(super) static INFO_PAGE: AtomicPtr<InfoPage> = AtomicPtr::new(ptr::null_mut());
 
 /// Tries before a thread sleeps that waits for another one to leave a short section.
 const SPINS: u32 = 100;

@@ -18,7 +18,7 @@ use l4::{CapIndex, PAGE_SIZE, Utcb};
 use l4re::env::{AT_L4_IMAGE_END, BLOCK_ENTRY_WORDS, BLOCK_HEADER_WORDS};
 use l4re::sync::Mutex;
 use linux_abi::{AuxEntry, AuxValue, Caller, FIRST_TID, InitialStack, Process, Program, STACK_SIZE};
-use linux_abi::{Contents, Place};
+use linux_abi::{Contents, Place, SIGNAL_STACK_MINIMUM};
 use linux_abi::{System, auxv};
 
 use super::entry::{STATE_WORD, TID_WORD, personality_entry, prepare, run_program};
@@ -27,7 +27,7 @@ use super::own::{Own, set_info_page};
 use super::rom;
 use super::task::{OwnTask, SLOTS};
 use super::thread_area::{State, ThreadArea};
-use super::threads;
+use super::{threads, vdso};
 
 /// Where the program's stack is looked for.
 const STACK_AREA: u64 = 0x7ffe_0000_0000;
@@ -196,6 +196,8 @@ fn fill_stack(system: &mut OwnTask, given: &Given, block: &[u64], top: u64) -> u
         (auxv::HWCAP2, 0),
         (auxv::CLKTCK, 100),
         (auxv::SECURE, 0),
+        (auxv::MINSIGSTKSZ, SIGNAL_STACK_MINIMUM),
+        (auxv::SYSINFO_EHDR, vdso::address()),
     ] {
         add(key, AuxValue::Number(number));
     }

@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 pub use deliver::Fault;
 pub(crate) use info::Info;
 pub(crate) use send::{kill, raise, rt_sigqueueinfo, rt_tgsigqueueinfo, tgkill, tkill};
+pub use stack::STACK_MINIMUM;
 pub(crate) use stack::{AlternateStack, sigaltstack};
 pub(crate) use wait::{pause, rt_sigsuspend, rt_sigtimedwait};
 

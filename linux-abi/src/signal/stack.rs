@@ -11,8 +11,8 @@ pub(super) const STACK_WORDS: usize = 3;
 const ON_STACK: u64 = 1;
 const DISABLED: u64 = 2;
 const AUTODISARM: u64 = 1 << 31;
-/// Smallest stack that is accepted (`MINSIGSTKSZ`).
-pub(super) const MINIMUM: u64 = 2048;
+/// Smallest alternate stack that is accepted, in bytes (`MINSIGSTKSZ`): a frame fits.
+pub const STACK_MINIMUM: u64 = 2048;
 
 /// A thread's alternate stack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl AlternateStack {
         let flags = flags & u64::from(u32::MAX);
         match flags & !AUTODISARM {
             DISABLED => Ok(AlternateStack::none()),
-            0 | ON_STACK if size < MINIMUM => Err(Errno::NOMEM),
+            0 | ON_STACK if size < STACK_MINIMUM => Err(Errno::NOMEM),
             0 | ON_STACK => Ok(AlternateStack {
                 start,
                 size,

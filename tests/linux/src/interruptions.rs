@@ -25,6 +25,12 @@ pub(crate) const CHECKS: &[Check] = &[
     ("signals are waited for", waited_for),
     ("masks of ppoll hold as long as it waits", masks_of_waits),
     ("a pipe without reader raises SIGPIPE", broken_pipe),
+    ("a thread that reads clocks is interrupted", reading_clocks),
+    ("clocks that are read without a call are right", clocks_agree),
+    (
+        "a bad address for a clock is the program's fault",
+        clock_to_nowhere,
+    ),
 ];
 
 /// Fills registers, and loops until the word is not 0. Returns how many registers changed meanwhile.
@@ -81,18 +87,18 @@ extern "C" fn scribbler(signal: c_int, info: *mut siginfo_t, context: *mut c_voi
 /// Signals that the computing thread gets.
 const SIGNALS: u64 = 200;
 
-fn computing() {
+/// Sends a thread many signals, each once the one before was handled. `work` runs in it until its argument is not 0.
+fn bombard<R: Send + 'static>(work: impl FnOnce(&AtomicU64) -> R + Send + 'static) -> R {
     static STOP: AtomicU64 = AtomicU64::new(0);
     static READY: AtomicU64 = AtomicU64::new(0);
-    install(
-        libc::SIGURG,
-        scribbler as *const () as usize,
-        libc::SA_RESTART | libc::SA_ONSTACK,
-    );
-    let thread = thread::spawn(|| {
+    let flags = libc::SA_RESTART | libc::SA_ONSTACK;
+    install(libc::SIGURG, scribbler as *const () as usize, flags);
+    STOP.store(0, Ordering::SeqCst);
+    READY.store(0, Ordering::SeqCst);
+    let thread = thread::spawn(move || {
         // SAFETY: The call has no arguments.
         READY.store(unsafe { libc::pthread_self() }, Ordering::SeqCst);
-        keep_registers(&STOP)
+        work(&STOP)
     });
     while READY.load(Ordering::SeqCst) == 0 {
         thread::yield_now();
@@ -109,8 +115,99 @@ fn computing() {
         }
     }
     STOP.store(1, Ordering::SeqCst);
-    assert_eq!(thread.join().expect("it ends"), 0, "registers that changed");
+    let result = thread.join().expect("it ends");
     install(libc::SIGURG, libc::SIG_DFL, 0);
+    result
+}
+
+fn computing() {
+    assert_eq!(bombard(keep_registers), 0, "registers that changed");
+}
+
+fn reading_clocks() {
+    let (reads, backwards) = bombard(|stop| {
+        let (mut reads, mut backwards, mut last) = (0u64, 0u64, Instant::now());
+        while stop.load(Ordering::Relaxed) == 0 {
+            let now = Instant::now();
+            backwards += u64::from(now < last);
+            last = now;
+            reads += 1;
+        }
+        (reads, backwards)
+    });
+    assert!(reads > 0);
+    assert_eq!(backwards, 0);
+}
+
+/// A clock's nanoseconds as the C library reads it, and as the call tells it.
+fn read_both(clock: c_int) -> [i64; 3] {
+    // SAFETY: All-zero bytes are a time.
+    let mut times: [libc::timespec; 3] = unsafe { zeroed() };
+    // SAFETY: The targets are times.
+    unsafe {
+        assert_eq!(libc::clock_gettime(clock, &raw mut times[0]), 0);
+        assert_eq!(
+            libc::syscall(libc::SYS_clock_gettime, clock, &raw mut times[1]),
+            0
+        );
+        assert_eq!(libc::clock_gettime(clock, &raw mut times[2]), 0);
+    }
+    times.map(|time| {
+        assert!((0..1_000_000_000).contains(&time.tv_nsec));
+        time.tv_sec * 1_000_000_000 + time.tv_nsec
+    })
+}
+
+fn clocks_agree() {
+    for clock in [
+        libc::CLOCK_REALTIME,
+        libc::CLOCK_MONOTONIC,
+        libc::CLOCK_MONOTONIC_RAW,
+        libc::CLOCK_REALTIME_COARSE,
+        libc::CLOCK_MONOTONIC_COARSE,
+        libc::CLOCK_BOOTTIME,
+        libc::CLOCK_PROCESS_CPUTIME_ID,
+    ] {
+        let [before, told, after] = read_both(clock);
+        assert!(before <= told && told <= after, "clock {clock}");
+    }
+    let [realtime, ..] = read_both(libc::CLOCK_REALTIME);
+    // SAFETY: All-zero bytes are a time.
+    let mut day: libc::timeval = unsafe { zeroed() };
+    // SAFETY: The target is a time; there is no zone.
+    let seconds = unsafe {
+        assert_eq!(libc::gettimeofday(&raw mut day, ptr::null_mut()), 0);
+        libc::time(ptr::null_mut())
+    };
+    let microseconds = day.tv_sec * 1_000_000 + day.tv_usec;
+    assert!((0..1_000_000).contains(&day.tv_usec));
+    assert!((realtime / 1000..realtime / 1000 + 60_000_000).contains(&microseconds));
+    assert!(seconds - day.tv_sec < 60);
+    // SAFETY: The target is a time, which a clock that is not there does not change.
+    assert_eq!(unsafe { libc::clock_gettime(99, ptr::null_mut()) }, -1);
+}
+
+extern "C" fn leave(_: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    // SAFETY: The arguments are those of a handler with SA_SIGINFO. The function that faulted has pushed nothing, so it
+    // returns if its address is taken from the stack.
+    unsafe {
+        SIGNAL.store((*info).si_addr().addr() as i32, Ordering::SeqCst);
+        let context: *mut libc::ucontext_t = context.cast();
+        let registers = &mut (*context).uc_mcontext.gregs;
+        let pointer = &mut registers[libc::REG_RSP as usize];
+        let back: *const i64 = ptr::with_exposed_provenance(*pointer as usize);
+        *pointer += 8;
+        registers[libc::REG_RIP as usize] = *back;
+    }
+}
+
+fn clock_to_nowhere() {
+    install(libc::SIGSEGV, leave as *const () as usize, 0);
+    let bad: *mut libc::timespec = ptr::without_provenance_mut(0x30);
+    // SAFETY: The write faults, and the handler returns from the function that does it.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, bad) };
+    assert_eq!(SIGNAL.load(Ordering::SeqCst), 0x30);
+    install(libc::SIGSEGV, libc::SIG_DFL, 0);
 }
 
 /// Runs `wait` in a thread, sends it a signal once it waits, and then does `release`.
