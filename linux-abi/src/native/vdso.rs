@@ -28,6 +28,10 @@ const THOUSANDTH: u64 = 0x20c4_9ba5_e353_f7cf;
 
 const CLOCK_GETTIME: u32 = 228;
 
+/// Hashes of `linux-vdso.so.1` and `LINUX_2.6` (System V ABI, chapter 5, "Hash Table").
+const OBJECT_HASH: u32 = 0x0dee_bfa1;
+const VERSION_HASH: u32 = 0x03ae_75f6;
+
 global_asm!(
     ".pushsection .vdso, \"ax\", @progbits",
     ".balign 4096",
@@ -48,13 +52,17 @@ global_asm!(
     // The dynamic section, to read: libraries must not relocate it in place.
     ".long 2, 4",
     ".quad 3f - linux_abi_vdso, 3f - linux_abi_vdso, 3f - linux_abi_vdso, 4f - 3f, 4f - 3f, 8",
-    // Names of the object; tables of hashes, names and symbols, size of names and of a symbol.
+    // Names of the object; tables of hashes, names and symbols, size of names and of a symbol; the symbols' versions, the
+    // versions and their number.
     "3: .quad 14, 5f - 6f",
     ".quad 4, 7f - linux_abi_vdso",
     ".quad 5, 6f - linux_abi_vdso",
     ".quad 6, 8f - linux_abi_vdso",
     ".quad 10, 9f - 6f",
     ".quad 11, 24",
+    ".quad 0x6ffffff0, 35f - linux_abi_vdso",
+    ".quad 0x6ffffffc, 36f - linux_abi_vdso",
+    ".quad 0x6ffffffd, 2",
     ".quad 0, 0",
     "4:",
     // Symbols: name, global function, section (any), address, size.
@@ -73,11 +81,22 @@ global_asm!(
     ".quad linux_abi_vdso_time - linux_abi_vdso, 34f - linux_abi_vdso_time",
     // One bucket with all four symbols in a chain; the first one is none.
     "7: .long 1, 4, 1, 0, 2, 3, 0",
+    // Versions, which Go's runtime does not do without: that of the object, and the one of the functions, each with its
+    // hash and one name (Linux Standard Base, "Symbol Versioning").
+    "36: .short 1, 1, 1, 1",
+    ".long {object_hash}, 20, 28",
+    ".long 5f - 6f, 0",
+    ".short 1, 0, 2, 1",
+    ".long {version_hash}, 20, 0",
+    ".long 37f - 6f, 0",
+    // Each symbol's version.
+    "35: .short 0, 2, 2, 2",
     "6: .byte 0",
     "5: .asciz \"linux-vdso.so.1\"",
     "22: .asciz \"__vdso_clock_gettime\"",
     "23: .asciz \"__vdso_gettimeofday\"",
     "24: .asciz \"__vdso_time\"",
+    "37: .asciz \"LINUX_2.6\"",
     "9:",
     // In: edi clock, rsi where the time goes.
     ".balign 16",
@@ -159,6 +178,8 @@ global_asm!(
     thousandth = const THOUSANDTH,
     second = const SECOND,
     clock_gettime = const CLOCK_GETTIME,
+    object_hash = const OBJECT_HASH,
+    version_hash = const VERSION_HASH,
     tsc_base = const offset_of!(InfoPage, tsc_base),
     tsc_mult = const offset_of!(InfoPage, tsc_mult),
     wall_clock_ns = const offset_of!(InfoPage, wall_clock_ns),
