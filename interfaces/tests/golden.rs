@@ -194,6 +194,9 @@ fn numbers_of_errors() {
         ImageFault::ZipEncrypted,
         ImageFault::ZipCompression,
         ImageFault::NotText,
+        ImageFault::Bits32,
+        ImageFault::ForeignMachine,
+        ImageFault::ObjectFile,
     ]);
     check_numbers(&[
         FaultKind::Read,

@@ -14,8 +14,15 @@ const PROGRAM_HEADER_SIZE: usize = 56;
 /// More program headers than any linker makes.
 const MAX_PROGRAM_HEADERS: u16 = 64;
 
+const CLASS_32: u8 = 1;
+const CLASS_64: u8 = 2;
+const LITTLE_ENDIAN: u8 = 1;
+const VERSION: u8 = 1;
+
+const TYPE_OBJECT: u16 = 1;
 const TYPE_EXECUTABLE: u16 = 2;
 const TYPE_SHARED: u16 = 3;
+const MACHINE_X86: u16 = 3;
 const MACHINE_X86_64: u16 = 62;
 const SEGMENT_LOAD: u32 = 1;
 const SEGMENT_DYNAMIC: u32 = 2;
@@ -98,13 +105,11 @@ impl Image {
             return Err(ElfError::NotElf);
         }
         let header = bytes.get(..HEADER_SIZE).ok_or(ElfError::Truncated)?;
-        // Class 64-bit, little-endian, version 1.
-        if header[4..7] != [2, 1, 1] || u16_at(header, 18) != MACHINE_X86_64 {
-            return Err(ElfError::WrongMachine);
-        }
+        check_machine(header)?;
         let kind = match u16_at(header, 16) {
             TYPE_EXECUTABLE => Kind::Fixed,
             TYPE_SHARED => Kind::Relocatable,
+            TYPE_OBJECT => return Err(ElfError::ObjectFile),
             _ => return Err(ElfError::NotExecutable),
         };
         let table_offset = u64_at(header, 32);
@@ -175,6 +180,21 @@ impl Image {
         self.segments
             .iter()
             .any(|segment| segment.first_page() < end && start < segment.end_page())
+    }
+}
+
+/// Refuses what is for another processor, or for this one in 32-bit mode.
+fn check_machine(header: &[u8]) -> Result<(), ElfError> {
+    let [class, order, version] = [header[4], header[5], header[6]];
+    let machine = if order == LITTLE_ENDIAN {
+        u16_at(header, 18)
+    } else {
+        u16::from_be_bytes([header[18], header[19]])
+    };
+    match (class, order, machine) {
+        (CLASS_64, LITTLE_ENDIAN, MACHINE_X86_64) if version == VERSION => Ok(()),
+        (CLASS_32, LITTLE_ENDIAN, MACHINE_X86 | MACHINE_X86_64) => Err(ElfError::Not64Bit),
+        _ => Err(ElfError::WrongMachine(machine)),
     }
 }
 

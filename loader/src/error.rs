@@ -11,9 +11,13 @@ pub enum ElfError {
     NotElf,
     /// It starts with `#!`: another program is to run it.
     Script,
-    /// It is not for 64-bit x86.
-    WrongMachine,
-    /// It is an object file or a core dump, not a program.
+    /// It is a 32-bit program, be it for x86 or for x86-64 (x32).
+    Not64Bit,
+    /// It is for another processor: the machine's number in the ELF header.
+    WrongMachine(u16),
+    /// It is an object file, which is still to be linked.
+    ObjectFile,
+    /// It is a core dump or another kind of ELF file, not a program.
     NotExecutable,
     /// It wants a dynamic linker.
     NeedsInterpreter,
@@ -46,13 +50,19 @@ pub enum ElfError {
 impl fmt::Display for ElfError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ElfError::Truncated => f.write_str("the file ends before its headers do"),
-            ElfError::NotElf => f.write_str("not an ELF file"),
+            ElfError::Truncated => f.write_str("the file ends before its headers do: was it cut off?"),
+            ElfError::NotElf => f.write_str("not an ELF file: it must be a static program for x86-64"),
             ElfError::Script => f.write_str("a script: start the program that runs it"),
-            ElfError::WrongMachine => f.write_str("not a program for x86-64"),
+            ElfError::Not64Bit => f.write_str("a 32-bit program: compile it without -m32 and -mx32"),
+            ElfError::WrongMachine(machine) => write!(
+                f,
+                "a program for {}, not for x86-64: compile it for this processor",
+                machine_name(*machine)
+            ),
+            ElfError::ObjectFile => f.write_str("an object file, not a program: link it"),
             ElfError::NotExecutable => f.write_str("not a program but another kind of ELF file"),
-            ElfError::NeedsInterpreter => f.write_str("needs a dynamic linker: link it statically"),
-            ElfError::NeedsLibraries => f.write_str("needs shared libraries: link it statically"),
+            ElfError::NeedsInterpreter => f.write_str("needs a dynamic linker: link it statically (-static)"),
+            ElfError::NeedsLibraries => f.write_str("needs shared libraries: link it statically (-static)"),
             ElfError::TextRelocations => {
                 f.write_str("relocates its own code: compile all of it with -fPIE, or link it with -no-pie")
             }
@@ -61,7 +71,9 @@ impl fmt::Display for ElfError {
             ElfError::TooManySegments => {
                 write!(f, "more than {} segments to load", crate::MAX_SEGMENTS)
             }
-            ElfError::OutsideFile(index) => write!(f, "segment {index} is not all in the file"),
+            ElfError::OutsideFile(index) => {
+                write!(f, "segment {index} is not all in the file: was it cut off?")
+            }
             ElfError::SizesContradict(index) => {
                 write!(f, "segment {index} has more bytes in the file than in memory")
             }
@@ -82,6 +94,22 @@ impl fmt::Display for ElfError {
 }
 
 impl core::error::Error for ElfError {}
+
+/// The processor that a number in an ELF header stands for.
+const fn machine_name(machine: u16) -> &'static str {
+    match machine {
+        3 => "32-bit x86",
+        8 => "MIPS",
+        20 | 21 => "PowerPC",
+        22 => "S/390",
+        40 => "32-bit ARM",
+        62 => "x86-64 with the other byte order",
+        183 => "AArch64",
+        243 => "RISC-V",
+        258 => "LoongArch",
+        _ => "another processor",
+    }
+}
 
 /// What was being done when the kernel refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

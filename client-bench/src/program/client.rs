@@ -49,11 +49,13 @@ fn failure(error: &ClientError) -> Failure {
     }
 }
 
-fn function_failure(error: &FunctionError) -> Failure {
-    match error {
+/// Why the function `name` is not there.
+fn creation_failure(name: &str, error: &FunctionError) -> Failure {
+    let (kind, text) = match error {
         FunctionError::Manager(error) => failure(error),
         other => ("no-function", format!("{other}")),
-    }
+    };
+    (kind, format!("function {name} cannot be created: {text}"))
 }
 
 /// Runs a client to its end.
@@ -96,25 +98,27 @@ impl<'a> Client<'a> {
         };
         match &options.create {
             Some(module) => client.create_from_module(module)?,
-            None => client.create_function()?,
+            None => client
+                .create_function()
+                .map_err(|error| creation_failure(&options.function, &error))?,
         }
         for name in &options.also {
             client
                 .session
                 .create_from_rom(name)
-                .map_err(|error| function_failure(&error))?;
+                .map_err(|error| creation_failure(name, &error))?;
         }
         Ok(client)
     }
 
     /// Creates the function as its manifest and the command line say.
-    fn create_function(&self) -> Result<(), Failure> {
-        let function = RomFunction::find(&self.options.function).map_err(|error| function_failure(&error))?;
+    fn create_function(&self) -> Result<(), FunctionError> {
+        let function = RomFunction::find(&self.options.function)?;
         let config = self.configured(function.config());
         let environment = &function.manifest.environment;
         self.session
             .create(&self.options.function, function.code(), config, environment)
-            .map_err(|error| failure(&error))
+            .map_err(FunctionError::Manager)
     }
 
     /// Creates the function from a module's bytes, whatever they are.
@@ -133,7 +137,7 @@ impl<'a> Client<'a> {
         });
         self.session
             .create(&self.options.function, code, config, &[])
-            .map_err(|error| failure(&error))
+            .map_err(|error| creation_failure(&self.options.function, &FunctionError::Manager(error)))
     }
 
     fn configured(&self, config: ActionConfig) -> ActionConfig {

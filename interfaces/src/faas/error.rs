@@ -6,6 +6,7 @@ use core::fmt;
 use l4::exception::{ExceptionFrame, Reason};
 use serde::{Deserialize, Serialize};
 
+use super::end::{ExitMeaning, FaultKind};
 use super::{ENVIRONMENT_MAX, ERROR_MAX, LOCATION_MAX, MESSAGE_MAX, NAME_MAX};
 
 /// Why there is no result. New errors are added at the end: their order is their number on the wire.
@@ -273,7 +274,8 @@ impl FaasError {
             FaasError::Exit { code } => {
                 write!(
                     f,
-                    "the worker exited with code {code} instead of giving a response"
+                    "the worker exited with code {code}{} instead of giving a response; see its log",
+                    ExitMeaning(*code)
                 )
             }
             FaasError::WorkerProtocol => {
@@ -357,6 +359,8 @@ macro_rules! texts {
     };
 }
 
+pub(super) use texts;
+
 texts! {
     /// What is wrong with a name.
     NameFault {
@@ -377,11 +381,11 @@ texts! {
         /// It is longer than the dataspace, or than the manager takes.
         TooLarge: "it is larger than its dataspace, or than the client's account permits";
         /// No ELF file.
-        NotElf: "not an ELF file";
+        NotElf: "not an ELF file; the code must be a static program for x86-64";
         /// An ELF file of another kind.
-        WrongKind: "not a 64-bit x86-64 program; build it as a static executable";
+        WrongKind: "not a program but another kind of ELF file; build it as a static executable";
         /// A dynamically linked program.
-        Dynamic: "it needs an interpreter or shared libraries; link it statically";
+        Dynamic: "it needs a dynamic linker or shared libraries; link it statically (-static; Go: CGO_ENABLED=0)";
         /// The file ends before what its headers name.
         Truncated: "the file is shorter than its headers say; was it cut off?";
         /// No segment to load.
@@ -428,6 +432,12 @@ texts! {
         ZipCompression: "the zip is compressed in an unusual way; make it with `zip -r` or zipfile";
         /// Neither a zip nor source text.
         NotText: "neither a zip nor source text in UTF-8; save the file as UTF-8";
+        /// A program for 32 bits, x32 included.
+        Bits32: "it is a 32-bit program; compile it without -m32 and -mx32";
+        /// A program for another processor.
+        ForeignMachine: "it is a program for another processor; compile it for x86-64";
+        /// An object file.
+        ObjectFile: "it is an object file; link it to a static program";
     }
 }
 
@@ -449,65 +459,4 @@ texts! {
         /// The environment.
         Environment: "the environment must be NAME=value strings, each ended by a zero byte";
     }
-}
-
-texts! {
-    /// What a crashed worker did.
-    FaultKind {
-        /// Read where it must not.
-        Read: "invalid read";
-        /// Wrote where it must not.
-        Write: "invalid write";
-        /// Jumped where no code is.
-        Execute: "jump to what is no code";
-        /// Ran out of stack.
-        StackOverflow: "stack overflow";
-        /// Executed an instruction that does not exist.
-        InvalidInstruction: "invalid instruction";
-        /// Divided by zero.
-        DivideByZero: "division by zero";
-        /// Executed an instruction that programs must not, or used an address that cannot exist.
-        Protection: "protection violation";
-        /// Executed a breakpoint.
-        Breakpoint: "breakpoint";
-        /// A floating-point exception.
-        FloatingPoint: "floating-point exception";
-        /// Another exception.
-        Other: "processor exception";
-    }
-}
-
-impl FaultKind {
-    /// What the exception means. A fault in the page that the stack pointer is about to grow into is a stack overflow.
-    pub const fn from_exception(frame: &ExceptionFrame) -> FaultKind {
-        match frame.vector {
-            0 => FaultKind::DivideByZero,
-            3 => FaultKind::Breakpoint,
-            6 => FaultKind::InvalidInstruction,
-            13 => FaultKind::Protection,
-            14 if frame.error & 0x10 != 0 => FaultKind::Execute,
-            14 if is_below_stack(frame) => FaultKind::StackOverflow,
-            14 if frame.error & 2 != 0 => FaultKind::Write,
-            14 => FaultKind::Read,
-            16 | 19 => FaultKind::FloatingPoint,
-            _ => FaultKind::Other,
-        }
-    }
-
-    /// Tells whether the kind is about an address.
-    pub const fn has_address(self) -> bool {
-        matches!(
-            self,
-            FaultKind::Read | FaultKind::Write | FaultKind::Execute | FaultKind::StackOverflow
-        )
-    }
-}
-
-/// Tells whether a page fault comes from a push, a call, or a probe of a large frame: not far from the stack pointer.
-const fn is_below_stack(frame: &ExceptionFrame) -> bool {
-    const NEAR: u64 = 4096;
-    let page = frame.rsp & !0xfff;
-    frame.address != 0
-        && frame.address >= page.saturating_sub(NEAR)
-        && frame.address < frame.rsp.saturating_add(NEAR)
 }

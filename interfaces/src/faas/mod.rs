@@ -9,6 +9,7 @@
 
 mod actions;
 pub mod client;
+mod end;
 mod error;
 mod payload;
 mod registry;
@@ -16,7 +17,8 @@ mod supervisor;
 mod types;
 
 pub use actions::{Actions, ActionsClient, ActionsInterface, ActionsReply};
-pub use error::{ConfigField, FaasError, FaultKind, ImageFault, NameFault};
+pub use end::FaultKind;
+pub use error::{ConfigField, FaasError, ImageFault, NameFault};
 pub use payload::{Block, Body, Payload};
 pub use registry::{
     Registration, Registry, RegistryClient, RegistryInterface, RegistryReply, RegistryStatus,

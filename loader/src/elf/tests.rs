@@ -168,10 +168,10 @@ fn foreign_files_are_told_apart() {
     let good = file(TYPE_EXECUTABLE, 0x20_0010, &[TEXT]);
     for (at, byte, error) in [
         (0, 0, ElfError::NotElf),
-        (4, 1, ElfError::WrongMachine),
-        (5, 2, ElfError::WrongMachine),
-        (18, 40, ElfError::WrongMachine),
-        (16, 1, ElfError::NotExecutable),
+        (4, 1, ElfError::Not64Bit),
+        (5, 2, ElfError::WrongMachine(62 << 8)),
+        (18, 40, ElfError::WrongMachine(40)),
+        (16, 1, ElfError::ObjectFile),
         (16, 4, ElfError::NotExecutable),
         (54, 32, ElfError::BadHeaders),
         (56, 0, ElfError::BadHeaders),

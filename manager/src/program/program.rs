@@ -168,7 +168,10 @@ fn image_error(error: LoadError) -> FaasError {
             ElfError::Truncated | ElfError::OutsideFile(_) => ImageFault::Truncated,
             ElfError::NotElf => ImageFault::NotElf,
             ElfError::Script => ImageFault::Script,
-            ElfError::WrongMachine | ElfError::NotExecutable => ImageFault::WrongKind,
+            ElfError::Not64Bit => ImageFault::Bits32,
+            ElfError::WrongMachine(_) => ImageFault::ForeignMachine,
+            ElfError::ObjectFile => ImageFault::ObjectFile,
+            ElfError::NotExecutable => ImageFault::WrongKind,
             ElfError::NeedsInterpreter | ElfError::NeedsLibraries => ImageFault::Dynamic,
             ElfError::NoSegments => ImageFault::NoSegments,
             ElfError::BadHeaders
