@@ -13,11 +13,15 @@ use crate::ahead::Ahead;
 use crate::c_library::CLibrary;
 use crate::compile::{CompileError, Compiler};
 use crate::elf::{self, ElfError};
+use crate::function_code::{self, CodeError};
 use crate::resolve::{Contents, Item, PYTHON_RUNTIME, Source, Unit};
 use crate::source_code::SourceError;
 
 /// Physical alignment of the archive in bytes: a large page, so that the kernel can map it with large pages.
 pub const ARCHIVE_ALIGNMENT: u64 = 2 << 20;
+
+/// Largest file in bytes: all of the image is in the machine's memory, of which there is 1 GiB if nobody asks for more.
+const FILE_MAX: u64 = 512 << 20;
 
 /// Why there is no image.
 #[derive(Debug, Error)]
@@ -35,6 +39,32 @@ pub enum ImageError {
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// A function's code cannot be run.
+    #[error("`{name}`: {file} cannot be run: {source}")]
+    Code {
+        /// The module.
+        name: String,
+        /// Where the code comes from.
+        file: String,
+        /// Why not.
+        source: CodeError,
+    },
+    /// A module has no contents, and the kernel makes a dataspace of each.
+    #[error("module `{name}`: {file} is empty; a boot image has files of at least one byte")]
+    Empty {
+        /// The module.
+        name: String,
+        /// Where it comes from.
+        file: String,
+    },
+    /// A file is larger than images can be.
+    #[error("{}: it has {} MiB, an image can hold {} MiB", path.display(), bytes >> 20, FILE_MAX >> 20)]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes.
+        bytes: u64,
     },
     /// A program is no usable ELF file.
     #[error("module `{name}`: {source}")]
@@ -131,15 +161,40 @@ fn load(item: &Item, builder: &Builder<'_>) -> Result<Vec<u8>, ImageError> {
         Source::Built(unit) => Ok(builder.units.get(unit).cloned().unwrap_or_default()),
         Source::Python(function) => Ok(function.code.clone()),
         Source::Bytes(bytes) => Ok(bytes.clone()),
-        Source::File(path) => std::fs::read(path).map_err(|source| ImageError::Io {
-            path: path.clone(),
-            source,
-        }),
+        Source::File(path) => read(path),
     }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ImageError> {
+    let io = |source| ImageError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let bytes = path.metadata().map_err(io)?.len();
+    if bytes > FILE_MAX {
+        return Err(ImageError::TooLarge {
+            path: path.to_owned(),
+            bytes,
+        });
+    }
+    std::fs::read(path).map_err(io)
 }
 
 fn pack<'a>(item: &'a Item, builder: &Builder<'_>, symbols: &Path) -> Result<Packed<'a>, ImageError> {
     let mut bytes = load(item, builder)?;
+    if let Some(runtime) = item.runtime {
+        function_code::check(runtime, &bytes).map_err(|source| ImageError::Code {
+            name: item.name.clone(),
+            file: item.source.to_string(),
+            source,
+        })?;
+    }
+    if bytes.is_empty() {
+        return Err(ImageError::Empty {
+            name: item.name.clone(),
+            file: item.source.to_string(),
+        });
+    }
     let is_program = item.is_executable && elf::is_elf(&bytes);
     if is_program {
         write(&symbols.join(&item.name), &bytes)?;

@@ -15,6 +15,7 @@ pub mod console;
 pub mod elf;
 pub mod error;
 pub mod function;
+pub mod function_code;
 pub mod image;
 pub mod invoke;
 pub mod libffi;

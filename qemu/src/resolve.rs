@@ -1,5 +1,6 @@
 //! From the names in an entry to packages to build and files to pack.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use interfaces::manifest::{self, ManifestError, Runtime};
@@ -136,6 +137,19 @@ pub enum Source {
     Bytes(Vec<u8>),
 }
 
+impl fmt::Display for Source {
+    /// Where the user finds it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Built(unit) => write!(f, "package {}", unit.package),
+            Source::File(path) => write!(f, "{}", path.display()),
+            Source::Compiled(code) => write!(f, "{}", code.file().display()),
+            Source::Python(function) => write!(f, "the code of {}", function.name),
+            Source::Bytes(_) => f.write_str("what the tool made"),
+        }
+    }
+}
+
 /// A module with its source.
 #[derive(Clone, Debug)]
 pub struct Item {
@@ -149,6 +163,8 @@ pub struct Item {
     pub keep_symbols: bool,
     /// Whether the module is a program.
     pub is_executable: bool,
+    /// What runs it, if it is a function's code.
+    pub runtime: Option<Runtime>,
     at: String,
 }
 
@@ -221,6 +237,7 @@ impl Resolver<'_> {
             source,
             keep_symbols: false,
             is_executable: true,
+            runtime: None,
             at,
         })
     }
@@ -241,6 +258,7 @@ impl Resolver<'_> {
                 source,
                 keep_symbols: true,
                 is_executable: false,
+                runtime: None,
                 at,
             });
         }
@@ -257,6 +275,7 @@ impl Resolver<'_> {
             source,
             keep_symbols,
             is_executable: true,
+            runtime: None,
             at,
         })
     }
@@ -374,6 +393,7 @@ impl Resolver<'_> {
                 source,
                 keep_symbols: module.keep_symbols || function.manifest.runtime == Runtime::Python,
                 is_executable: function.manifest.runtime != Runtime::Python,
+                runtime: Some(function.manifest.runtime),
                 at: at.clone(),
             },
             Item {
@@ -382,6 +402,7 @@ impl Resolver<'_> {
                 source: Source::Bytes(manifest),
                 keep_symbols: true,
                 is_executable: false,
+                runtime: None,
                 at,
             },
         ])

@@ -216,6 +216,39 @@ fn source_code_becomes_programs_and_installed_ones_are_found() {
 }
 
 #[test]
+fn code_that_cannot_run_is_refused_with_its_file() {
+    let project = Project::new("exit 33");
+    let name = "functions/broken";
+    project.write(
+        &format!("{name}/function.toml"),
+        "runtime = \"linux\"\ncode = \"code\"\n",
+    );
+    project.write(
+        "a.list",
+        "kernel kernel\nentry a\nroottask moe\nfunction broken\n",
+    );
+    let variables = [("MODULES_LIST", "a.list"), ("E", "a")];
+    for (code, part) in [
+        ("#!/bin/sh\n", "code cannot be run: a script: "),
+        (
+            "hello",
+            "code cannot be run: not an ELF file: it must be a static program",
+        ),
+        ("", "code cannot be run: it is empty"),
+        (
+            "\x7fELF",
+            "code cannot be run: the file ends before its headers do: ",
+        ),
+    ] {
+        project.write(&format!("{name}/code"), code);
+        let (status, _, messages) = project.call("image", &variables);
+        assert_eq!(status, Some(1), "{messages}");
+        let part = format!("`{name}`: {}/{part}", project.path(name).display());
+        assert!(messages.contains(&part), "{part}: {messages}");
+    }
+}
+
+#[test]
 fn only_the_guests_success_is_success() {
     for (script, part) in [
         ("echo bad end; exit 35", "the system reported a failure"),
