@@ -98,7 +98,7 @@ static uint64_t run_python(char *file, uint64_t *begun) {
 /* From before vfork to the first line of the handler, which reads the same clock. */
 static void measure_python_start(int count) {
     for (int i = -1; i < count; i++) {
-        uint64_t begun, line = run_python("/first_line.py", &begun);
+        uint64_t begun, line = run_python("/first-line.zip", &begun);
         if (i >= 0)
             samples[i] = (line - begun) * ticks_per_ns;
     }
@@ -109,7 +109,7 @@ static void measure_python_start(int count) {
 static void measure_python_computation(int count) {
     for (int i = 0; i < count; i++) {
         uint64_t begun;
-        samples[i] = run_python("/compute.py", &begun) * ticks_per_ns;
+        samples[i] = run_python("/compute.zip", &begun) * ticks_per_ns;
     }
     report("python_cpu", count, 1);
 }

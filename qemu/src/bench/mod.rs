@@ -29,6 +29,7 @@ use figures::{
     BOOT, BOOT_RATIO, FIGURES, Figure, INSTRUCTIONS, LinuxOperation, NEED_PEER, Row, SCALING, TIMES, Values,
 };
 use peer::{Peer, Setup};
+use shared::Built;
 
 /// Image description of the tests, in the project's folder.
 const LIST: &str = "tests/modules.list";
@@ -85,7 +86,7 @@ pub fn bench(root: &Path, qemu: &str, has_peer: bool) -> Result<(), Error> {
     steps.next("preparing the Linux guest");
     let peer = has_peer
         .then(|| {
-            let shared = shared::files(root, &images)?;
+            let shared = shared::files(&project.workspace.target, &images)?;
             Peer::prepare(root, &session.folder.join("linux"), &shared)
         })
         .transpose()?;
@@ -192,14 +193,13 @@ impl Session<'_> {
         }
     }
 
-    /// The images of all entries that measure something, with their names, as far as they can be built.
-    fn build_benchmarks(&self) -> Result<Vec<(String, PathBuf)>, Error> {
+    /// The images of all entries that measure something, as far as they can be built.
+    fn build_benchmarks(&self) -> Result<Vec<Built>, Error> {
         let list = self.project.list(&self.lists(LIST))?;
         let names = list.entry_names().filter(|name| name.starts_with(BENCH_ENTRIES));
         let mut images = Vec::new();
         for name in names {
-            let image = self.attempt(self.build(LIST, name, "").map(Some))?;
-            images.extend(image.map(|image| (name.to_owned(), image)));
+            images.extend(self.attempt(self.build(LIST, name, "").map(Some))?);
         }
         Ok(images)
     }
@@ -213,7 +213,7 @@ impl Session<'_> {
                 &format!("--threads={threads} {SCALING_ARGUMENTS}"),
             )
         };
-        Ok([build(1)?, build(2)?])
+        Ok([build(1)?.image, build(2)?.image])
     }
 
     fn lists(&self, list: &str) -> ListArguments {
@@ -223,7 +223,7 @@ impl Session<'_> {
         }
     }
 
-    fn build(&self, list: &str, entry: &str, client_args: &str) -> Result<PathBuf, Error> {
+    fn build(&self, list: &str, entry: &str, client_args: &str) -> Result<Built, Error> {
         let lists = self.lists(list);
         let arguments = ImageArguments {
             lists,
@@ -242,13 +242,16 @@ impl Session<'_> {
             None,
             &self.folder.join("images").join(name),
         )?;
-        Ok(image.file)
+        Ok(Built {
+            contents,
+            image: image.file,
+        })
     }
 
     /// Runs both guests in one mode; of Linux's two setups the better one counts, figure by figure.
     fn measure(
         &self,
-        images: &[(String, PathBuf)],
+        images: &[Built],
         peer: Option<&Peer>,
         accelerator: Accelerator,
         cpus: u32,
@@ -256,8 +259,9 @@ impl Session<'_> {
         let is_counted = accelerator == Accelerator::TcgCounted;
         let suffix = if is_counted { "counted" } else { "timed" };
         let mut aerie = Values::new();
-        for (name, image) in images {
-            let console = self.run(&self.aerie(image, accelerator, cpus), &format!("{name}-{suffix}"));
+        for Built { contents, image } in images {
+            let name = format!("{}-{suffix}", contents.entry);
+            let console = self.run(&self.aerie(image, accelerator, cpus), &name);
             let values = console.and_then(|console| figures::read_bench(&console).map_err(Error::Failed));
             aerie.extend(self.attempt(values)?);
         }

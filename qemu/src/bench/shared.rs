@@ -2,20 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::ahead::Ahead;
 use crate::elf;
 use crate::error::Error;
+use crate::resolve::{Contents, PYTHON_RUNTIME, Source};
 
 /// Programs of boot images: the entry, the name in it, the name in the Linux guest's root folder.
 const PROGRAMS: [(&str, &str, &str); 3] = [
     ("bench-linux", "linux-tests", "linux-calls"),
     ("bench-faas", "functions/word-count", "word-count"),
-    ("bench-python", "python-runtime", "python-runtime"),
-];
-
-/// Functions in Python, in the project's folder.
-const SOURCES: [&str; 2] = [
-    "bench/functions/first-line/first_line.py",
-    "bench/functions/compute/compute.py",
+    ("bench-python", PYTHON_RUNTIME, "python-runtime"),
 ];
 
 /// A file of the Linux guest's root folder.
@@ -27,59 +23,98 @@ pub(super) struct SharedFile {
     pub(super) bytes: Vec<u8>,
 }
 
-/// Takes the programs out of the folders of images that were built, without symbols, as the images have them. Programs
-/// of other images are left out: what they measure will be missed.
+/// A boot image that was built.
+#[derive(Debug)]
+pub(super) struct Built {
+    /// What is in it.
+    pub(super) contents: Contents,
+    /// The file that is booted; its folder has the programs with their symbols.
+    pub(super) image: PathBuf,
+}
+
+impl Built {
+    fn program(&self, name: &str) -> Result<Vec<u8>, Error> {
+        let folder = self.image.parent().unwrap_or(Path::new("."));
+        let path = folder.join("symbols").join(name);
+        std::fs::read(&path).map_err(|source| Error::Io { path, source })
+    }
+
+    /// Its functions in Python, packed and compiled as they are in the image.
+    fn functions(&self, target: &Path) -> Result<Vec<SharedFile>, Error> {
+        let sources = self.contents.modules.iter().map(|item| &item.source);
+        let functions: Vec<_> = sources
+            .filter_map(|source| match source {
+                Source::Python(function) => Some(function),
+                _ => None,
+            })
+            .collect();
+        if functions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ahead = Ahead::new(&self.program(PYTHON_RUNTIME)?, target, None)?;
+        let packed = functions.into_iter().map(|function| {
+            Ok(SharedFile {
+                name: format!("{}.zip", function.name),
+                bytes: ahead.compile(function)?,
+            })
+        });
+        packed.collect()
+    }
+}
+
+/// Takes the programs and the functions in Python out of the images that were built, without symbols, as the images have
+/// them. Those of other images are left out: what they measure will be missed.
 ///
 /// # Errors
 /// A program that should be there cannot be read or is none.
-pub(super) fn files(root: &Path, images: &[(String, PathBuf)]) -> Result<Vec<SharedFile>, Error> {
+pub(super) fn files(target: &Path, images: &[Built]) -> Result<Vec<SharedFile>, Error> {
     let mut files = Vec::new();
     for (entry, program, name) in PROGRAMS {
-        let image = images.iter().find(|(built, _)| built == entry);
-        let Some(folder) = image.and_then(|(_, image)| image.parent()) else {
+        let Some(built) = images.iter().find(|built| built.contents.entry == entry) else {
             continue;
         };
-        let path = folder.join("symbols").join(program);
-        let bytes = elf::strip(&read(&path)?)
-            .map_err(|error| Error::Failed(format!("{}: {error}", path.display())))?;
+        let bytes = elf::strip(&built.program(program)?)
+            .map_err(|error| Error::Failed(format!("{program} of {entry}: {error}")))?;
         files.push(SharedFile {
             name: name.into(),
             bytes,
         });
     }
-    for source in SOURCES {
-        let path = root.join(source);
-        let name = path.file_name().unwrap_or_default();
-        files.push(SharedFile {
-            name: name.to_string_lossy().into_owned(),
-            bytes: read(&path)?,
-        });
+    for built in images {
+        files.extend(built.functions(target)?);
     }
     Ok(files)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|source| Error::Io {
-        path: path.to_owned(),
-        source,
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::files;
+    use super::{Built, files};
+    use crate::cli::{ImageArguments, ListArguments};
+    use crate::project::Project;
     use std::path::Path;
 
     #[test]
-    fn functions_in_python_are_there_and_missing_images_are_no_error() {
+    fn a_program_that_is_not_there_is_an_error() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let names: Vec<_> = files(root, &[])
-            .unwrap()
-            .into_iter()
-            .map(|file| file.name)
-            .collect();
-        assert_eq!(names, ["first_line.py", "compute.py"]);
-        let image = ("bench-faas".to_owned(), "/nowhere/image".into());
-        assert!(files(root, &[image]).is_err());
+        let project = Project::open(root).unwrap();
+        let arguments = ImageArguments {
+            lists: ListArguments {
+                modules_list: root.join("tests/modules.list").display().to_string(),
+                module_search_path: String::new(),
+            },
+            entry: "bench-linux".into(),
+            client_args: String::new(),
+            checked: false,
+        };
+        let built = Built {
+            contents: project.contents(&arguments).unwrap(),
+            image: "/nowhere/image".into(),
+        };
+        assert!(files(Path::new("/nowhere"), &[]).unwrap().is_empty());
+        let error = files(Path::new("/nowhere"), &[built]).unwrap_err();
+        assert!(
+            error.to_string().contains("/nowhere/symbols/linux-tests"),
+            "{error}"
+        );
     }
 }
