@@ -67,10 +67,16 @@ impl Errno {
     pub const NOTEMPTY: Errno = Errno(39);
     /// Socket operation on non-socket.
     pub const NOTSOCK: Errno = Errno(88);
+    /// Protocol not available.
+    pub const NOPROTOOPT: Errno = Errno(92);
+    /// Protocol not supported.
+    pub const PROTONOSUPPORT: Errno = Errno(93);
     /// Address family not supported by protocol.
     pub const AFNOSUPPORT: Errno = Errno(97);
     /// Operation not supported.
     pub const OPNOTSUPP: Errno = Errno(95);
+    /// Transport endpoint is already connected.
+    pub const ISCONN: Errno = Errno(106);
     /// Connection timed out.
     pub const TIMEDOUT: Errno = Errno(110);
 

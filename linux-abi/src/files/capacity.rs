@@ -73,7 +73,7 @@ pub(crate) fn fallocate<S: System>(process: &mut Process<S>, arguments: &Argumen
             Ok(0)
         }
         Kind::Temporary(..) => Err(Errno::BADF),
-        Kind::PipeReader(_) | Kind::PipeWriter(_) => Err(Errno::SPIPE),
+        Kind::PipeReader(_) | Kind::PipeWriter(_) | Kind::Stream(_) => Err(Errno::SPIPE),
         _ => Err(Errno::NODEV),
     }
 }

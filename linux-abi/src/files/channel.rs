@@ -15,7 +15,7 @@ const PIPE_SIZE: usize = 64 << 10;
 /// Writes up to this size are never torn apart.
 const PIPE_ATOMIC: u64 = 4096;
 /// Flag of an open file: do not wait.
-const NONBLOCK: u64 = 0o4000;
+pub(super) const NONBLOCK: u64 = 0o4000;
 /// Flag of `eventfd2`: a read takes one.
 const SEMAPHORE: u64 = 1;
 /// Greatest value of an event counter.
@@ -63,18 +63,8 @@ impl Pipe {
     }
 }
 
-/// `pipe(descriptors)`.
-pub(crate) fn pipe<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
-    pipe2(process, &[arguments[0], 0, 0, 0, 0, 0])
-}
-
-/// `pipe2(descriptors, flags)`.
-pub(crate) fn pipe2<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
-    let [address, flags, ..] = *arguments;
-    if flags & !(CLOEXEC | NONBLOCK) != 0 {
-        return Err(Errno::INVAL);
-    }
-    let pipes = &mut process.files.pipes;
+/// Makes a pipe with a reader and a writer. Returns its number.
+pub(super) fn new_pipe(pipes: &mut Vec<Option<Pipe>>) -> usize {
     let pipe = Pipe {
         readers: 1,
         writers: 1,
@@ -88,6 +78,21 @@ pub(crate) fn pipe2<S: System>(process: &mut Process<S>, arguments: &Arguments) 
         }
     };
     pipes[index] = Some(pipe);
+    index
+}
+
+/// `pipe(descriptors)`.
+pub(crate) fn pipe<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    pipe2(process, &[arguments[0], 0, 0, 0, 0, 0])
+}
+
+/// `pipe2(descriptors, flags)`.
+pub(crate) fn pipe2<S: System>(process: &mut Process<S>, arguments: &Arguments) -> Answer {
+    let [address, flags, ..] = *arguments;
+    if flags & !(CLOEXEC | NONBLOCK) != 0 {
+        return Err(Errno::INVAL);
+    }
+    let index = new_pipe(&mut process.files.pipes);
     let status = flags & NONBLOCK;
     let insert =
         |process: &mut Process<S>, kind, status| process.files.insert(kind, status, flags & CLOEXEC != 0, 0);

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::channel::{self, Counter, Pipe};
 use super::epoll::Interest;
+use super::socket::Stream;
 use super::temporary::Temporary;
 use super::timer::Timer;
 use crate::process::Answer;
@@ -50,6 +51,8 @@ pub(crate) enum Kind {
     PipeReader(usize),
     /// The writing end of a pipe.
     PipeWriter(usize),
+    /// An end of a pair of connected sockets.
+    Stream(Stream),
     /// An event counter.
     Event(Counter),
     /// A timer.
@@ -267,6 +270,7 @@ pub(super) fn close_descriptor<S: System>(process: &mut Process<S>, fd: i32) -> 
         Kind::Temporary(number, _) => process.files.temporary.release(number),
         Kind::PipeReader(pipe) => channel::close_end(process, pipe, true),
         Kind::PipeWriter(pipe) => channel::close_end(process, pipe, false),
+        Kind::Stream(stream) => stream.close(process),
         _ => {}
     }
     for file in process.files.iter_mut() {

@@ -1,4 +1,4 @@
-//! Waiting for files with `poll`. All but pipes, event counters, timers and epolls
+//! Waiting for files with `poll`. All but pipes, connected sockets, event counters, timers and epolls
 //! are ready, or never will be.
 
 use l4::NEVER;
@@ -89,6 +89,7 @@ pub(super) fn state_of<S: System>(process: &Process<S>, open: usize, now: u64, d
             let (has_room, is_ended, changes) = pipe.writing_state();
             (either(has_room, OUT) | either(is_ended, ERROR), changes)
         }),
+        Some(Kind::Stream(stream)) => stream.events(&process.files.pipes),
         Some(Kind::Event(counter)) => {
             let (is_filled, has_room, changes) = counter.state();
             (either(is_filled, IN) | either(has_room, OUT), changes)

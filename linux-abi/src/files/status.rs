@@ -8,6 +8,7 @@ use crate::table::Arguments;
 use crate::{Errno, Process, System, user};
 
 const PIPE: u32 = 0o010_600;
+const SOCKET: u32 = 0o140_777;
 const CHARACTER_DEVICE: u32 = 0o020_666;
 const DIRECTORY: u32 = 0o040_555;
 const FILE: u32 = 0o100_555;
@@ -50,6 +51,7 @@ fn of_descriptor<S: System>(process: &mut Process<S>, fd: i32) -> Result<Status,
             (OWN_FILE, process.files.temporary.size(number), inode)
         }
         Kind::PipeReader(pipe) | Kind::PipeWriter(pipe) => (PIPE, 0, *pipe as u64 + 1),
+        Kind::Stream(_) => (SOCKET, 0, inode("socket")),
         Kind::Event(_) | Kind::Timer(_) | Kind::Epoll(_) => (ANONYMOUS, 0, inode("anonymous")),
     };
     Ok(Status { mode, size, inode })

@@ -38,6 +38,7 @@ pub(crate) fn pread64<S: System>(process: &mut Process<S>, arguments: &Arguments
             | Kind::Response
             | Kind::PipeReader(_)
             | Kind::PipeWriter(_)
+            | Kind::Stream(_)
             | Kind::Event(_)
             | Kind::Timer(_)
             | Kind::Epoll(_)
@@ -59,6 +60,10 @@ fn read_at<S: System>(process: &mut Process<S>, fd: i32, offset: u64, address: u
         Kind::PipeReader(pipe) => {
             let pipe = *pipe;
             channel::read_pipe(process, fd, pipe, address, size)
+        }
+        Kind::Stream(stream) => {
+            let stream = *stream;
+            stream.read(process, fd, address, size)
         }
         Kind::Event(_) => channel::read_counter(process, fd, address, size),
         Kind::Timer(_) => timer::read(process, fd, address, size),
@@ -149,6 +154,10 @@ fn write_bytes<S: System>(process: &mut Process<S>, fd: i32, address: u64, size:
         Kind::PipeWriter(pipe) => {
             let pipe = *pipe;
             channel::write_pipe(process, fd, pipe, address, size)
+        }
+        Kind::Stream(stream) => {
+            let stream = *stream;
+            stream.write(process, fd, address, size)
         }
         Kind::Event(_) => channel::write_counter(process, fd, address, size),
         Kind::Response => exchange::write(process, address, size),
@@ -289,9 +298,12 @@ pub(crate) fn lseek<S: System>(process: &mut Process<S>, arguments: &Arguments) 
     let file = process.files.get(user::int(fd))?;
     let end = match &file.kind {
         Kind::Input | Kind::Output(_) | Kind::Request | Kind::Response => return Err(Errno::SPIPE),
-        Kind::PipeReader(_) | Kind::PipeWriter(_) | Kind::Event(_) | Kind::Timer(_) | Kind::Epoll(_) => {
-            return Err(Errno::SPIPE);
-        }
+        Kind::PipeReader(_)
+        | Kind::PipeWriter(_)
+        | Kind::Stream(_)
+        | Kind::Event(_)
+        | Kind::Timer(_)
+        | Kind::Epoll(_) => return Err(Errno::SPIPE),
         Kind::Null | Kind::Zero | Kind::Random => return Ok(0),
         Kind::Rom(rom, _) => rom.size,
         Kind::Temporary(number, _) => {
