@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Barrier, Mutex, Notify, RwLock, Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::{JoinSet, spawn, spawn_blocking, yield_now};
 use tokio::time::{Instant, interval, sleep, timeout};
@@ -14,7 +16,7 @@ use tokio::{fs, select};
 type Check = fn() -> Pin<Box<dyn Future<Output = ()>>>;
 
 /// Names and checks.
-pub(crate) const ALL: [(&str, Check); 9] = [
+pub(crate) const ALL: [(&str, Check); 11] = [
     ("1,000 tasks run", || Box::pin(tasks())),
     ("timers go off in order", || Box::pin(timers())),
     (
@@ -31,6 +33,14 @@ pub(crate) const ALL: [(&str, Check); 9] = [
     ("bytes flow through a pipe of the program's own", || {
         Box::pin(streams())
     }),
+    (
+        "connected sockets wake who waits for them",
+        || Box::pin(sockets()),
+    ),
+    (
+        "a signal of the program's own is a future",
+        || Box::pin(signals()),
+    ),
 ];
 
 async fn tasks() {
@@ -204,4 +214,37 @@ async fn streams() {
     other.read_to_end(&mut bytes).await.expect("it is a pipe");
     writer.await.expect("it ends").expect("it is a pipe");
     assert_eq!(bytes, [7; 10_000]);
+}
+
+async fn sockets() {
+    let (mut one, mut other) = UnixStream::pair().expect("there are pairs");
+    let echo = spawn(async move {
+        let mut bytes = [0; 1000];
+        let mut count = 0;
+        loop {
+            let size = other.read(&mut bytes).await.expect("it is open");
+            if size == 0 {
+                return count;
+            }
+            other.write_all(&bytes[..size]).await.expect("it is open");
+            count += size;
+        }
+    });
+    let (mut back, sent) = (vec![0; 100_000], vec![5; 100_000]);
+    let (mut reader, mut writer) = one.split();
+    let (written, read) = tokio::join!(writer.write_all(&sent), reader.read_exact(&mut back));
+    assert!(written.is_ok() && read.is_ok() && back == sent);
+    drop(one);
+    assert_eq!(echo.await.expect("it ends"), 100_000);
+}
+
+async fn signals() {
+    let mut seen = signal(SignalKind::user_defined1()).expect("handlers are there");
+    let send = spawn(async {
+        // SAFETY: The signal has a handler.
+        #[expect(unsafe_code, reason = "the standard library sends no signals")]
+        let result = unsafe { libc::raise(libc::SIGUSR1) };
+        result
+    });
+    assert_eq!((seen.recv().await, send.await.ok()), (Some(()), Some(0)));
 }

@@ -13,13 +13,13 @@ use tokio::runtime::{Builder, Runtime};
 const THREADS: usize = 4;
 
 fn one_thread() -> std::io::Result<Runtime> {
-    Builder::new_current_thread().enable_time().build()
+    Builder::new_current_thread().enable_all().build()
 }
 
 fn several_threads() -> std::io::Result<Runtime> {
     Builder::new_multi_thread()
         .worker_threads(THREADS)
-        .enable_time()
+        .enable_all()
         .build()
 }
 
