@@ -384,6 +384,52 @@ static void signals(void)
     REQUIRE(pthread_join(thread, NULL) == 0 && in_handler == 0);
 }
 
+static atomic_int cleaned;
+
+static void clean(void *argument)
+{
+    cleaned += *(int *)argument;
+}
+
+static void *sleep_long(void *argument)
+{
+    pthread_cleanup_push(clean, argument);
+    atomic_store(&computing, -1);
+    sleep(1000);
+    pthread_cleanup_pop(0);
+    return NULL;
+}
+
+static void *compute_long(void *argument)
+{
+    REQUIRE(pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL) == 0);
+    pthread_cleanup_push(clean, argument);
+    atomic_store(&computing, -1);
+    for (volatile int i = 0;; i++)
+        if (atomic_load_explicit(&computing, memory_order_relaxed) == 1)
+            break;
+    pthread_cleanup_pop(0);
+    return NULL;
+}
+
+/* Threads are cancelled where they wait, and where they compute if they allow it. */
+static void cancellation(void)
+{
+    void *(*const starts[])(void *) = {sleep_long, compute_long};
+    int values[] = {1, 10};
+    for (int i = 0; i < 2; i++) {
+        pthread_t thread;
+        void *result;
+        computing = 0;
+        REQUIRE(pthread_create(&thread, NULL, starts[i], &values[i]) == 0);
+        while (computing == 0)
+            sched_yield();
+        REQUIRE(pthread_cancel(thread) == 0 && pthread_join(thread, &result) == 0);
+        REQUIRE(result == PTHREAD_CANCELED);
+    }
+    REQUIRE(cleaned == 11);
+}
+
 static sigjmp_buf out_of_fault;
 
 static void leave_fault(int signal)
@@ -423,6 +469,7 @@ int main(int count, char **words)
         {"semaphores, read-write and recursive locks", other_locks},
         {"stacks of a wanted size, 200 threads in turn", attributes},
         {"a computing thread gets twenty signals", signals},
+        {"threads are cancelled", cancellation},
         {"faults are handled and left by a long jump", faults},
     };
     REQUIRE(count == 2 && strcmp(words[1], "argument") == 0);
