@@ -47,6 +47,9 @@ extern "C" {
 /* The longest request or response in bytes. */
 #define AERIE_MAX_BYTES 1048576
 
+/* How many bytes of a failure's message the caller gets. */
+#define AERIE_ERROR_BYTES 384
+
 /* The longest text that aerie_respondf, aerie_failf and aerie_log make of their format, in bytes; more is cut off. */
 #define AERIE_FORMAT_MAX 4095
 
@@ -125,8 +128,8 @@ aerie_bytes aerie_request(const aerie_invocation *invocation);
 aerie_status aerie_respond(aerie_invocation *invocation, const void *data, size_t length);
 
 /*
- * Lets the invocation fail: the caller gets AERIE_FAILED with up to 256 bytes of `message` (NULL is an empty one). The worker is
- * as good as before. The last call of aerie_respond and aerie_fail counts.
+ * Lets the invocation fail: the caller gets AERIE_FAILED with up to AERIE_ERROR_BYTES of `message` (NULL is an empty one). The
+ * worker is as good as before. The last call of aerie_respond and aerie_fail counts.
  */
 aerie_status aerie_fail(aerie_invocation *invocation, const char *message);
 

@@ -68,7 +68,15 @@ fn the_header_has_the_number_of_each_error() {
 
 #[test]
 fn the_header_has_the_limits_and_levels() {
-    assert!(HEADER.contains(&format!("#define AERIE_MAX_BYTES {}\n", worker::MAX_BYTES)));
+    for (name, value) in [
+        ("MAX_BYTES", worker::MAX_BYTES),
+        ("ERROR_BYTES", worker::ERROR_BYTES),
+    ] {
+        assert!(
+            HEADER.contains(&format!("#define AERIE_{name} {value}\n")),
+            "{name}"
+        );
+    }
     let levels = declared("AERIE_ERROR");
     assert_eq!(levels.len(), 5);
     for (name, number) in levels {
