@@ -147,6 +147,15 @@ pub struct InvokeArguments {
         hide_env_values = true
     )]
     pub function: PathBuf,
+    /// Folders in which modules are looked for first, behind the function's own, separated by colons
+    #[arg(
+        long,
+        value_name = "FOLDERS",
+        default_value = "",
+        env = "MODULE_SEARCH_PATH",
+        hide_env_values = true
+    )]
+    pub module_search_path: String,
     /// Text that the function gets
     #[arg(
         long,

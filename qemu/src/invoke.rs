@@ -41,7 +41,7 @@ pub fn invoke(
     let image = ImageArguments {
         lists: ListArguments {
             modules_list: list.display().to_string(),
-            module_search_path: folder.parent().unwrap_or(&folder).display().to_string(),
+            module_search_path: search_path(&folder, &arguments.module_search_path)?,
         },
         entry: function.name.clone(),
         client_args: client_arguments(&function.name, &arguments.request, &arguments.client_args)?,
@@ -60,6 +60,15 @@ fn list_text(function: &Function) -> String {
     format!(
         "entry {name}\nmoe invoke.cfg\nmodule ned\nmodule linux-abi\n{python}module manager\nmodule client-bench\nfunction {name}\n"
     )
+}
+
+/// The folder with the function's folder, then the user's.
+fn search_path(function: &Path, further: &str) -> Result<String, Error> {
+    let own = function.parent().unwrap_or(function).to_owned();
+    let folders = [own].into_iter().chain(std::env::split_paths(further));
+    let joined = std::env::join_paths(folders)
+        .map_err(|error| Error::Usage(format!("{}: {error}", function.display())))?;
+    Ok(joined.to_string_lossy().into_owned())
 }
 
 /// The client's command line.
@@ -90,7 +99,7 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::{client_arguments, list_text};
+    use super::{client_arguments, list_text, search_path};
     use crate::function;
     use crate::list::{List, Variables};
     use std::fs;
@@ -116,6 +125,14 @@ mod tests {
                 "{files:?}"
             );
         }
+    }
+
+    #[test]
+    fn the_functions_folder_is_found_first() {
+        let path = search_path("/a/greet".as_ref(), "/b:/c").unwrap();
+        assert_eq!(path, "/a:/b:/c");
+        let error = search_path("/a:b/greet".as_ref(), "").unwrap_err();
+        assert!(error.to_string().contains("/a:b/greet"), "{error}");
     }
 
     #[test]

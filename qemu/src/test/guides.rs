@@ -187,7 +187,9 @@ fn follow(session: &Session<'_>, guide: &Guide, log: &Path) -> io::Result<Tests>
         tests.passed = 0;
         tests.failures.push(format!("the commands end with {status}"));
     }
-    if !tests.failures.is_empty() {
+    if tests.failures.is_empty() {
+        fs::remove_dir_all(&folder)?;
+    } else {
         let lines: Vec<_> = shown.lines().map(str::to_owned).collect();
         tests.tail = lines[lines.len().saturating_sub(TAIL_LINES)..].to_vec();
     }
