@@ -246,6 +246,13 @@ fn code_that_cannot_run_is_refused_with_its_file() {
         let part = format!("`{name}`: {}/{part}", project.path(name).display());
         assert!(messages.contains(&part), "{part}: {messages}");
     }
+    let large = fs::File::create(project.path(&format!("{name}/code"))).unwrap();
+    large.set_len(600 << 20).unwrap();
+    let (_, _, messages) = project.call("image", &variables);
+    assert!(
+        messages.contains("code: it has 600 MiB, an image can hold 512 MiB"),
+        "{messages}"
+    );
 }
 
 #[test]
