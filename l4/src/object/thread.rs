@@ -31,9 +31,18 @@ impl Thread {
         request(self.0, THREAD, &[thread::SHARE_HANDLER]).map(drop)
     }
 
+    /// Has the thread enter its own fault entry with reason [`crate::exception::Reason::Triggered`], if it computes, has one,
+    /// and handles no fault already.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if it waits; nothing happens to it then.
+    pub fn signal(self) -> Result<(), Error> {
+        let words = [thread::EX_REGS, u64::MAX, u64::MAX, thread::EX_REGS_SIGNAL];
+        request(self.0, THREAD, &words).map(drop)
+    }
+
     /// Sets instruction and stack pointer (`u64::MAX` keeps one), cancels a blocked IPC or raises an exception, as
-    /// `flags` ([`thread::EX_REGS_CANCEL`], [`thread::EX_REGS_TRIGGER`], [`thread::EX_REGS_SIGNAL`]) say. Returns the
-    /// old pointers.
+    /// `flags` ([`thread::EX_REGS_CANCEL`], [`thread::EX_REGS_TRIGGER`]) say. Returns the old pointers.
     pub fn ex_regs(self, ip: u64, sp: u64, flags: u64) -> Result<(u64, u64), Error> {
         request(self.0, THREAD, &[thread::EX_REGS, ip, sp, flags])?;
         let utcb = Utcb::current();

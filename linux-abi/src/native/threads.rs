@@ -104,15 +104,8 @@ pub(super) fn interrupt(number: u32) {
         _ => Thread(thread_slot(number)),
     };
     let _message = Short::new();
-    // The kernel waits for another CPU for a bounded time only. A signal that is given up here would be lost for a thread that
-    // computes without end, and the other CPU takes the interrupt sooner or later. A thread that waits otherwise looks when
-    // that has come to its end.
-    while matches!(
-        thread.ex_regs(u64::MAX, u64::MAX, thread::EX_REGS_SIGNAL),
-        Err(Error::Again)
-    ) {
-        Own.pause();
-    }
+    // One that waits otherwise looks when that has come to its end.
+    let _busy = thread.signal();
 }
 
 /// The calling thread looks for signals now.

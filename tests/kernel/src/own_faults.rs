@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use l4::exception::ExceptionFrame;
 use l4::object::{Placement, Scheduler, Start, Task, Thread};
-use l4::protocol::thread::{EX_REGS_CANCEL, EX_REGS_SIGNAL};
+use l4::protocol::thread::EX_REGS_CANCEL;
 use l4::{CapIndex, Error, NEVER, syscall, utcb};
 use l4re::thread::Ending;
 use l4re::{Slot, start};
@@ -19,6 +19,7 @@ use crate::{check, check_eq, tests};
 pub(crate) const TESTS: &[Test] = tests![own_faults:
     a_fault_entry_finds_and_keeps_all_registers,
     a_signal_interrupts_a_computing_thread_only,
+    signals_come_at_any_time,
     a_thread_can_share_its_handler,
 ];
 
@@ -28,6 +29,8 @@ const STACK_SIZE: usize = 8192;
 const SPARE_PAGE: u64 = 0x6210_0000_0000;
 /// An address where nothing is.
 const NOWHERE: u64 = 0x6310_0000_0010;
+/// Word of the UTCB's page that nobody else uses.
+const BACK: usize = utcb::FREE_WORD + 100;
 /// Entries of [`count_and_return`].
 static ENTRIES: AtomicU64 = AtomicU64::new(0);
 
@@ -39,24 +42,31 @@ const fn offset(field: usize) -> usize {
 }
 
 /// Handles a fault or a signal: counts it and goes back, behind the instruction if that faulted, whose length is 2. All
-/// registers are as they were but xmm3, whose value is moved to xmm4.
+/// registers are as they were; after a fault, the value of xmm3 is moved to xmm4.
 #[unsafe(naked)]
 extern "C" fn count_and_return() -> ! {
     naked_asm!(
-        "movaps xmm4, xmm3",
-        "xorps xmm3, xmm3",
         "push rax",
         "lock inc qword ptr [rip + {entries}]",
         "cmp qword ptr gs:[{reason}], 3",
         "je 2f",
+        "movaps xmm4, xmm3",
+        "xorps xmm3, xmm3",
         "add qword ptr gs:[{rip}], 2",
-        "2: push qword ptr gs:[{rflags}]",
+        // The record is another signal's as soon as this one is over; if that came before the jump, its way back is this one's.
+        "2: lea rax, [rip + 3f]",
+        "cmp gs:[{rip}], rax",
+        "je 4f",
+        "mov rax, gs:[{rip}]",
+        "mov gs:[{back}], rax",
+        "4: push qword ptr gs:[{rflags}]",
         "mov rax, [rsp + 8]",
         "popfq",
         "mov rsp, gs:[{rsp}]",
         "mov qword ptr gs:[{active}], 0",
-        "jmp qword ptr gs:[{rip}]",
+        "3: jmp qword ptr gs:[{back}]",
         entries = sym ENTRIES,
+        back = const BACK * 8,
         active = const utcb::FAULT_ACTIVE * 8,
         reason = const offset(offset_of!(ExceptionFrame, reason)),
         rip = const offset(offset_of!(ExceptionFrame, rip)),
@@ -136,13 +146,12 @@ fn a_signal_interrupts_a_computing_thread_only() -> TestResult {
             });
         })?;
         check!(eventually(|| COMPUTING.load(Ordering::SeqCst) > computing));
-        ex_regs_patiently(victim.cap(), u64::MAX, u64::MAX, EX_REGS_SIGNAL)?;
+        Thread(victim.cap()).signal()?;
         check!(eventually(|| COMPUTED.load(Ordering::SeqCst) > computed));
         check_eq!(ENTRIES.load(Ordering::SeqCst), before + 1);
         // It has an entry, but waits: nothing happens to it, until it is cancelled.
         check!(eventually(|| {
-            let result = Thread(victim.cap()).ex_regs(u64::MAX, u64::MAX, EX_REGS_SIGNAL);
-            result == Err(Error::Busy)
+            Thread(victim.cap()).signal() == Err(Error::Busy)
         }));
         ex_regs_patiently(victim.cap(), u64::MAX, u64::MAX, EX_REGS_CANCEL)?;
         check_eq!(victim.next()?, Event::Ended(Ending::Returned));
@@ -156,9 +165,54 @@ fn a_signal_interrupts_a_computing_thread_only() -> TestResult {
     })?;
     let computing = COMPUTING.load(Ordering::SeqCst);
     check!(eventually(|| COMPUTING.load(Ordering::SeqCst) > computing));
-    ex_regs_patiently(victim.cap(), u64::MAX, u64::MAX, EX_REGS_SIGNAL)?;
+    Thread(victim.cap()).signal()?;
     COMPUTING.store(0, Ordering::SeqCst);
     check_eq!(victim.next()?, Event::Ended(Ending::Returned));
+    Ok(())
+}
+
+/// Signals that a thread handles while it makes system calls.
+const SIGNALS: u64 = 100;
+
+/// Calls the kernel in several ways until enough signals were handled; checks what the calls return and that a register of
+/// the program is kept.
+fn call_and_check(before: u64) -> TestResult {
+    let own = Thread(start::current_thread());
+    let (mut sum, mut rounds) = (0.5f64, 0u64);
+    while ENTRIES.load(Ordering::SeqCst) < before + SIGNALS {
+        own.yield_now()?;
+        check!(syscall::receive(CapIndex::NONE, 0).result().is_err());
+        syscall::sleep_until(l4re::clock::after(1000));
+        check_eq!(own.stats()?.priority, PRIORITY - 1);
+        sum += 1.0;
+        rounds += 1;
+        check_eq!(sum, rounds as f64 + 0.5);
+    }
+    ENDED.fetch_add(1, Ordering::SeqCst);
+    Ok(())
+}
+
+/// Threads that came to the end of their calls.
+static ENDED: AtomicU64 = AtomicU64::new(0);
+
+fn signals_come_at_any_time() -> TestResult {
+    for cpu in 0..cpu_count()?.min(2) {
+        let ended = ENDED.load(Ordering::SeqCst);
+        let before = ENTRIES.load(Ordering::SeqCst);
+        let mut victim = Victim::start(cpu, PRIORITY - 1, move || {
+            let _result = with_entry(|| call_and_check(before));
+        })?;
+        // An error other than `Busy` says that it has ended.
+        while matches!(Thread(victim.cap()).signal(), Ok(()) | Err(Error::Busy)) {
+            if ENDED.load(Ordering::SeqCst) > ended {
+                break;
+            }
+            // On the same CPU it only runs while this thread sleeps.
+            l4re::clock::sleep(10_000);
+        }
+        check_eq!(victim.next()?, Event::Ended(Ending::Returned));
+        check_eq!(ENDED.load(Ordering::SeqCst), ended + 1);
+    }
     Ok(())
 }
 
@@ -179,8 +233,7 @@ fn a_thread_can_share_its_handler() -> TestResult {
         }
     })?;
     check!(eventually(|| {
-        let waits = Thread(victim.cap()).ex_regs(u64::MAX, u64::MAX, EX_REGS_SIGNAL);
-        waits == Err(Error::Busy)
+        Thread(victim.cap()).signal() == Err(Error::Busy)
     }));
     let placement = Placement {
         cpu: 0,

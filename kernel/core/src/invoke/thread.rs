@@ -5,7 +5,7 @@ use super::factory::{gate_label, set_handler};
 use crate::context::{Context, USER_END};
 use crate::cpu::{Cpu, Domain};
 use crate::ipc;
-use crate::machine::machine_random;
+use crate::machine::{machine_poke, machine_random};
 use crate::object::Ref;
 use crate::schedule;
 use crate::thread::{Fault, Resume, State, Thread};
@@ -95,6 +95,12 @@ fn ex_regs(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {
     if target == call.thread {
         return Err(Error::Invalid);
     }
+    if flags == thread::EX_REGS_SIGNAL {
+        return signal(target);
+    }
+    if flags & thread::EX_REGS_SIGNAL != 0 {
+        return Err(Error::Invalid);
+    }
     if flags & thread::EX_REGS_CANCEL != 0 || flags & thread::EX_REGS_TRIGGER != 0 {
         ipc::interrupt_wait(target);
     }
@@ -130,10 +136,6 @@ fn change_registers(target: Ref<Thread>, ip: u64, sp: u64, flags: u64) -> Result
     if target.state.get(&domain) == State::Dead || target.header.is_dead() {
         return Err(Error::NotFound);
     }
-    let signal = flags & thread::EX_REGS_SIGNAL != 0;
-    if signal && !computes(&domain, target) {
-        return Err(Error::Busy);
-    }
     let old = target.with_context(&domain, |context| {
         let old = [context.rip, context.rsp];
         if ip != u64::MAX {
@@ -144,10 +146,7 @@ fn change_registers(target: Ref<Thread>, ip: u64, sp: u64, flags: u64) -> Result
         }
         old
     });
-    if signal {
-        target.with_context(&domain, Context::make_full);
-        target.set_resume(&domain, Resume::Signal);
-    } else if flags & thread::EX_REGS_TRIGGER != 0 && target.state.get(&domain) != State::New {
+    if flags & thread::EX_REGS_TRIGGER != 0 && target.state.get(&domain) != State::New {
         target.with_context(&domain, Context::make_full);
         let fault = Fault {
             reason: Reason::Triggered,
@@ -158,6 +157,24 @@ fn change_registers(target: Ref<Thread>, ip: u64, sp: u64, flags: u64) -> Result
         target.set_resume(&domain, Resume::Raise(fault));
     }
     Ok(old)
+}
+
+/// Has a thread that computes enter its own fault entry. It need not be stopped for that: it does so itself, before it goes on
+/// in user mode the next time, which is soon because its CPU is interrupted.
+fn signal(target: Ref<Thread>) -> Result<Outcome, Error> {
+    let domain = Domain::lock_with(target);
+    if target.state.get(&domain) == State::Dead || target.header.is_dead() {
+        return Err(Error::NotFound);
+    }
+    if !computes(&domain, target) {
+        return Err(Error::Busy);
+    }
+    target.set_resume(&domain, Resume::Signal);
+    let home = target.home();
+    if !core::ptr::eq(home, Cpu::this()) && home.current() == Some(target) {
+        machine_poke(home.number());
+    }
+    DONE
 }
 
 /// Tells whether a thread would go on in user mode at once if it ran now.

@@ -3,6 +3,7 @@
 use super::send::{Sent, send};
 use super::transfer;
 use crate::capability::SlotState;
+use crate::context::{Context, KIND_FULL};
 use crate::cpu::{Cpu, Domain};
 use crate::object::Ref;
 use crate::objects::Gate;
@@ -26,7 +27,7 @@ pub(crate) fn raise(thread: Ref<Thread>, fault: Fault) {
     }
 }
 
-/// Has this CPU's current thread, all of whose registers are saved, enter its own fault entry if it can.
+/// Has this CPU's current thread, which may be at the end of a system call, enter its own fault entry if it can.
 pub(crate) fn signal(thread: Ref<Thread>) {
     let fault = Fault {
         reason: Reason::Triggered,
@@ -34,8 +35,13 @@ pub(crate) fn signal(thread: Ref<Thread>) {
         error: 0,
         address: 0,
     };
+    let domain = Domain::lock(thread.home());
+    if thread.with_context(&domain, |context| context.kind != KIND_FULL) {
+        // What the CPU holds of the thread is saved before it counts as fully saved.
+        thread.with_live_context(&domain, Context::make_full);
+    }
     // A thread that handles a fault looks for signals itself before it goes on.
-    let _entered = enter_own_handler(&Domain::lock(thread.home()), thread, fault);
+    let _entered = enter_own_handler(&domain, thread, fault);
 }
 
 /// Lets the thread handle its own fault, unless it is handling one already.
