@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <locale.h>
 #include <math.h>
@@ -153,7 +154,9 @@ static void files(void)
     REQUIRE(remove("/tmp/renamed") == 0 && fopen("/tmp/renamed", "r") == NULL && errno == ENOENT);
     char name[] = "/tmp/new-XXXXXX";
     int fd = mkstemp(name);
-    REQUIRE(fd >= 0 && write(fd, "x", 1) == 1 && close(fd) == 0 && unlink(name) == 0);
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+    REQUIRE(fd >= 0 && write(fd, "x", 1) == 1 && fcntl(fd, F_SETLK, &lock) == 0);
+    REQUIRE(fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type == F_UNLCK && close(fd) == 0 && unlink(name) == 0);
     file = tmpfile();
     REQUIRE(file != NULL && fputc('t', file) == 't' && fclose(file) == 0);
     char *buffer;

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::channel::{self, Counter, Pipe};
 use super::epoll::Interest;
+use super::lock::{self, F_GETLK, F_SETLK, F_SETLKW};
 use super::socket::Stream;
 use super::temporary::Temporary;
 use super::timer::Timer;
@@ -368,6 +369,7 @@ pub(crate) fn fcntl<S: System>(process: &mut Process<S>, arguments: &Arguments) 
             let number = files.duplicate(fd, argument as usize, command == F_DUPFD_CLOEXEC)?;
             return Ok(number as u64);
         }
+        F_GETLK | F_SETLK | F_SETLKW => return lock::record_lock(process, fd, command, argument),
         _ => return Err(Errno::INVAL),
     }
     Ok(0)

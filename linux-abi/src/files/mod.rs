@@ -12,6 +12,7 @@ mod directory;
 mod epoll;
 mod exchange;
 mod generated;
+mod lock;
 mod open;
 mod output;
 mod path;
