@@ -169,7 +169,10 @@ aerie_status aerie_function_info(aerie_invocation *invocation, aerie_function *f
 /* What became of a function that was called. It belongs to the caller, until aerie_reply_free. */
 typedef struct aerie_reply aerie_reply;
 
-/* Narrower limits of a call; 0 is the function's own limit. What is left of the calling invocation holds in any case. */
+/*
+ * Narrower limits of a call; 0 is the function's own limit. What is left of the calling invocation holds in any case. The memory
+ * comes back shortly after the reply, not with it: a caller that needs much of it right away leaves itself some.
+ */
 typedef struct aerie_limits {
     uint64_t timeout_ns;
     uint64_t memory_bytes;
