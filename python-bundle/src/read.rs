@@ -3,6 +3,7 @@
 use alloc::borrow::Cow;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use miniz_oxide::inflate::decompress_to_vec_with_limit;
 
@@ -78,6 +79,20 @@ impl<'a> Bundle<'a> {
     #[must_use]
     pub fn has_file(&self, name: &str) -> bool {
         self.entries.contains_key(name)
+    }
+
+    /// The names of the files and folders in a folder, sorted; "" is the archive itself.
+    #[must_use]
+    pub fn list(&self, folder: &str) -> Vec<&str> {
+        let all = self.entries.keys().chain(&self.folders);
+        let names = all.filter_map(|name| {
+            let rest = match folder {
+                "" => name,
+                _ => name.strip_prefix(folder)?.strip_prefix('/')?,
+            };
+            rest.split('/').next()
+        });
+        names.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Checksum (CRC-32) and length of a file as the directory says, which tell it from others without a look at it;

@@ -10,6 +10,9 @@ use worker::{CallError, Context, FunctionInfo, InvokeOptions};
 
 use crate::{bytecode, json};
 
+/// Python code that is run if it is needed.
+const PACKAGES: &str = include_str!("packages.py");
+
 thread_local! {
     /// The invocation that is being served; none before the first, and on a host.
     static CURRENT: Cell<Option<Context>> = const { Cell::new(None) };
@@ -42,6 +45,8 @@ pub(crate) fn make(vm: &VirtualMachine, bundle: Bundle<'static>) -> PyResult {
     let module = vm.new_module("native", vm.ctx.new_dict(), None);
     let add = |name: &'static str, function: PyObjectRef| module.set_attr(name, function, vm);
     add_files(vm, bundle, &add)?;
+    let packages = vm.ctx.new_str(PACKAGES);
+    add("packages", packages.into())?;
     let loads = |bytes: PyBytesRef, vm: &VirtualMachine| json::require(vm, bytes.as_bytes());
     add("loads", vm.new_function("loads", loads).into())?;
     add(
@@ -75,7 +80,7 @@ fn add_files(
     add(
         "has_file",
         vm.new_function("has_file", move |name: PyStrRef| {
-            files.0.has_file(&name.to_string())
+            files.0.has_file(&name.to_string_lossy())
         })
         .into(),
     )?;
@@ -83,19 +88,28 @@ fn add_files(
     add(
         "has_folder",
         vm.new_function("has_folder", move |name: PyStrRef| {
-            files.0.has_folder(&name.to_string())
+            files.0.has_folder(&name.to_string_lossy())
         })
         .into(),
     )?;
     let files = bundle.clone();
-    let code =
-        move |name: PyStrRef, vm: &VirtualMachine| match bytecode::of_source(&files.0, &name.to_string()) {
-            Some(code) => vm.ctx.new_bytes(code).into(),
-            None => vm.ctx.none(),
-        };
+    let list = move |name: PyStrRef, vm: &VirtualMachine| -> PyObjectRef {
+        let names = files.0.list(&name.to_string_lossy()).into_iter();
+        let names = names.map(|name| vm.ctx.new_str(name).into());
+        vm.ctx.new_list(names.collect()).into()
+    };
+    add("list_folder", vm.new_function("list_folder", list).into())?;
+    let files = bundle.clone();
+    let code = move |name: PyStrRef, vm: &VirtualMachine| match bytecode::of_source(
+        &files.0,
+        &name.to_string_lossy(),
+    ) {
+        Some(code) => vm.ctx.new_bytes(code).into(),
+        None => vm.ctx.none(),
+    };
     add("read_code", vm.new_function("read_code", code).into())?;
     let read = move |name: PyStrRef, vm: &VirtualMachine| -> PyResult {
-        match bundle.0.read(&name.to_string()) {
+        match bundle.0.read(&name.to_string_lossy()) {
             Ok(Some(bytes)) => Ok(vm.ctx.new_bytes(bytes.into_owned()).into()),
             Ok(None) => Ok(vm.ctx.none()),
             Err(error) => Err(vm.new_os_error(error.to_string())),
@@ -124,7 +138,7 @@ fn invoke(
         timeout_ns,
         memory_bytes: 0,
     };
-    match context.invoke_with(&name.to_string(), options, payload.as_bytes()) {
+    match context.invoke_with(&name.to_string_lossy(), options, payload.as_bytes()) {
         Ok(reply) => (None, vm.ctx.new_bytes(reply.into_bytes()).into()),
         Err(CallError::Server(error)) => failed(error.kind(), error.to_string()),
         Err(error) => failed("system", error.to_string()),

@@ -4,6 +4,7 @@ import sys
 import _frozen_importlib
 import _thread
 import marshal
+import posix
 
 ROOT = "/code/"
 Module = type(sys)
@@ -14,6 +15,9 @@ class _Local:
 
 
 _thread._local = _Local
+
+# There is no list of users that could tell it; `sysconfig`, which `ctypes` imports, asks.
+posix.environ.setdefault(b"HOME", b"/tmp")
 
 
 class Importer:
@@ -70,11 +74,32 @@ class Importer:
         return Importer.get_filename(name).endswith("/__init__.py")
 
     @staticmethod
+    def get_resource_reader(name):
+        return packages().Reader(Importer.get_filename(name)[len(ROOT):].rpartition("/")[0])
+
+    @staticmethod
+    def find_distributions(context=None):
+        return packages().find_distributions(context)
+
+    @staticmethod
     def get_data(path):
         data = native.read_file(path[len(ROOT):]) if path.startswith(ROOT) else None
         if data is None:
             raise FileNotFoundError(2, "not part of the function's code", path)
         return data
+
+
+def packages():
+    """What knows resources and metadata of packages."""
+    if packages.module is None:
+        module = Module("packages")
+        module.native, module.ROOT = native, ROOT
+        exec(compile(native.packages, "<packages>", "exec"), module.__dict__)
+        packages.module = module
+    return packages.module
+
+
+packages.module = None
 
 
 class InvokeError(Exception):

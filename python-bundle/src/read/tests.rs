@@ -44,6 +44,9 @@ fn what_was_packed_is_read_back() {
     assert!(bundle.has_folder("pkg") && bundle.has_folder("pkg/sub") && !bundle.has_folder("main.py"));
     assert!(bundle.has_file("pkg/data.txt") && !bundle.has_file("pkg"));
     assert_eq!(bundle.names().count(), 3);
+    assert_eq!(bundle.list(""), ["main.py", "pkg"]);
+    assert_eq!(bundle.list("pkg"), ["data.txt", "sub"]);
+    assert_eq!(bundle.list("pk"), [""; 0]);
 }
 
 #[test]
