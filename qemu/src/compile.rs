@@ -1,6 +1,7 @@
 //! Calls cargo: one call for each class of packages, and one for each package outside the workspace.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -134,6 +135,13 @@ struct Target {
     name: String,
 }
 
+/// What a call of cargo gets besides.
+#[derive(Default)]
+struct Settings<'a> {
+    arguments: &'a [&'a str],
+    variables: &'a [(&'a str, &'a OsStr)],
+}
+
 /// A binary or static library that cargo made.
 #[derive(Debug)]
 struct Artifact {
@@ -148,6 +156,25 @@ impl Compiler<'_> {
     /// # Errors
     /// The first failed call of cargo, or a unit whose binary does not exist.
     pub fn build(&self, units: &BTreeSet<Unit>) -> Result<BTreeMap<Unit, Vec<u8>>, CompileError> {
+        let mut binaries = BTreeMap::new();
+        self.each(units, |unit, path| {
+            // Read at once: the next package outside the workspace may have a binary of the same name.
+            let bytes = std::fs::read(path).map_err(|source| CompileError::Io {
+                what: path.display().to_string(),
+                source,
+            })?;
+            binaries.insert(unit.clone(), bytes);
+            Ok(())
+        })?;
+        Ok(binaries)
+    }
+
+    /// Builds all units, and tells of each where its binary is.
+    fn each(
+        &self,
+        units: &BTreeSet<Unit>,
+        mut built: impl FnMut(&Unit, &Path) -> Result<(), CompileError>,
+    ) -> Result<(), CompileError> {
         let mut groups: BTreeMap<(Class, Option<&Path>), Vec<&Unit>> = BTreeMap::new();
         for unit in units {
             groups
@@ -155,20 +182,48 @@ impl Compiler<'_> {
                 .or_default()
                 .push(unit);
         }
-        let mut binaries = BTreeMap::new();
         for ((class, external), members) in groups {
-            let artifacts = self.call_cargo(class, external, &members)?;
+            let artifacts = self.call_cargo(class, external, &members, &Settings::default())?;
             for unit in members {
-                // Read at once: the next package outside the workspace may have a binary of the same name.
-                let path = self.choose(unit, &artifacts)?;
-                let bytes = std::fs::read(path).map_err(|source| CompileError::Io {
-                    what: path.display().to_string(),
-                    source,
-                })?;
-                binaries.insert(unit.clone(), bytes);
+                built(unit, self.choose(unit, &artifacts)?)?;
             }
         }
-        Ok(binaries)
+        Ok(())
+    }
+
+    /// Builds one unit and returns where its binary is.
+    ///
+    /// # Errors
+    /// As [`Self::build`].
+    pub fn program(&self, unit: &Unit) -> Result<PathBuf, CompileError> {
+        let mut program = PathBuf::new();
+        self.each(&BTreeSet::from([unit.clone()]), |_, path| {
+            program = path.to_owned();
+            Ok(())
+        })?;
+        Ok(program)
+    }
+
+    /// Has clippy look at the library of a package that is a workspace of its own, with its dependencies as they are
+    /// built anyway.
+    ///
+    /// # Errors
+    /// Clippy has something to say, or the dependencies do not build.
+    pub fn lint(&self, unit: &Unit, clippy: &Path) -> Result<(), CompileError> {
+        let settings = Settings {
+            arguments: &["--lib"],
+            // As `cargo clippy -- -D warnings` has it.
+            variables: &[
+                ("RUSTC_WORKSPACE_WRAPPER", clippy.as_os_str()),
+                (
+                    "CLIPPY_ARGS",
+                    "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__".as_ref(),
+                ),
+            ],
+        };
+        let manifest = unit.external_manifest.as_deref();
+        self.call_cargo(unit.class, manifest, &[unit], &settings)
+            .map(drop)
     }
 
     /// Compiles a file of source code to a program.
@@ -190,7 +245,7 @@ impl Compiler<'_> {
             package: C_LIBRARY.into(),
             binary: None,
         };
-        let artifacts = self.call_cargo(Class::Std, None, &[&unit])?;
+        let artifacts = self.call_cargo(Class::Std, None, &[&unit], &Settings::default())?;
         self.choose(&unit, &artifacts).map(Path::to_owned)
     }
 
@@ -199,9 +254,13 @@ impl Compiler<'_> {
         class: Class,
         external: Option<&Path>,
         units: &[&Unit],
+        settings: &Settings<'_>,
     ) -> Result<Vec<Artifact>, CompileError> {
         let packages: BTreeSet<_> = units.iter().map(|unit| unit.package.as_str()).collect();
         let mut command = self.command(class, external, &packages);
+        command
+            .args(settings.arguments)
+            .envs(settings.variables.iter().copied());
         if class == Class::Python {
             libffi::link_statically(&mut command, &self.workspace.target.join(class.folder()))?;
         }

@@ -88,6 +88,14 @@ fn lints(session: &Session<'_>) -> Vec<(String, &'static str, Command)> {
             cargo_in(session, &["fmt", "--all", "--check"]),
         ),
         (
+            "host/format-python".to_owned(),
+            "cargo-fmt",
+            cargo_in(
+                session,
+                &["fmt", "--check", "--manifest-path", "python-runtime/Cargo.toml"],
+            ),
+        ),
+        (
             "host/lint".to_owned(),
             "cargo-clippy",
             clippy(session, &["--all-targets"], &[]),

@@ -7,6 +7,7 @@ mod check;
 mod guides;
 mod host;
 mod machines;
+mod python_runtime;
 mod report;
 mod scenario;
 mod tap;
@@ -63,6 +64,7 @@ pub fn test(root: &Path, qemu: &str, only: &str) -> Result<(), Error> {
         interrupt: interrupt_flag()?,
     };
     host::run(&session, &report);
+    python_runtime::run(&session, &report);
     machines::run(&session, &report);
     guides::run(&session, &report);
     let (passed, failed) = report.counts();
