@@ -46,6 +46,8 @@ pub struct Function {
     pub folder: PathBuf,
     /// The file that holds the code, or the binary of the folder's package; where the description says.
     pub code: Option<String>,
+    /// The list of the packages that it needs, in its folder.
+    pub packages: Option<String>,
     /// What the system is told.
     pub manifest: Manifest,
 }
@@ -56,6 +58,7 @@ pub struct Function {
 struct Description {
     runtime: Runtime,
     code: Option<String>,
+    packages: Option<String>,
     handler: Option<String>,
     memory: Option<Bytes>,
     timeout: Option<Nanoseconds>,
@@ -93,6 +96,7 @@ pub fn read(folder: &Path) -> Result<Function, FunctionError> {
         name,
         folder: folder.to_owned(),
         code: description.code.clone(),
+        packages: description.packages.clone(),
         manifest: description.into_manifest(),
     })
 }
@@ -112,6 +116,10 @@ fn parse(text: &str) -> Result<Description, (usize, String)> {
             let line = text.find("[env]").map_or(1, |at| line_of(text, at));
             return Err((line, format!("`{name}` cannot be an environment variable")));
         }
+    }
+    if description.packages.is_some() && description.runtime != Runtime::Python {
+        let line = text.find("packages").map_or(1, |at| line_of(text, at));
+        return Err((line, "`packages` is for the runtime python".into()));
     }
     if let Some(event) = &description.warm_up
         && (description.runtime != Runtime::Python || event.contains('\0'))
@@ -284,6 +292,8 @@ mod tests {
         assert_eq!(manifest.environment, [("Z".into(), "1".into()), event]);
         let wrong = parse(&text.replace("python", "linux")).unwrap_err();
         assert_eq!(wrong.0, 2, "{wrong:?}");
+        let wrong = parse("runtime = \"linux\"\npackages = \"list.txt\"\n").unwrap_err();
+        assert_eq!(wrong, (2, "`packages` is for the runtime python".into()));
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub mod list;
 pub mod machine;
 pub mod project;
 pub mod python_code;
+pub mod python_packages;
 pub mod resolve;
 pub mod run;
 pub mod source_code;

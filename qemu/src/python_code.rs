@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use python_bundle::{Bundle, BundleError, check, is_zip, pack};
+use python_bundle::{Bundle, BundleError, Handler, check, is_zip, pack};
 use thiserror::Error;
 
-use crate::function::FILE_NAME;
+use crate::ahead::PythonFunction;
+use crate::function::{FILE_NAME, Function};
+use crate::python_packages::{self, PackagesError};
 
 /// Why code in Python cannot be packed.
 #[derive(Debug, Error)]
@@ -27,6 +29,45 @@ pub enum PythonCodeError {
         /// Why.
         error: BundleError,
     },
+    /// The packages that the function needs cannot be installed.
+    #[error(transparent)]
+    Packages(#[from] PackagesError),
+}
+
+/// Reads a function's code from `path`, with the packages that it needs, which are kept in `target`.
+///
+/// # Errors
+/// Something unreadable or refused, or packages that cannot be installed.
+pub fn function(function: &Function, path: &Path, target: &Path) -> Result<PythonFunction, PythonCodeError> {
+    let handler = function.manifest.handler.clone().unwrap_or_default();
+    let code = match &function.packages {
+        None => read(path)?,
+        Some(list) => {
+            let packages = python_packages::install(&function.folder.join(list), target)?;
+            let module = Handler::of_file(&handler, &function.name).module;
+            with_packages(path, &format!("{}.py", module.replace('.', "/")), &packages)?
+        }
+    };
+    Ok(PythonFunction {
+        name: function.name.clone(),
+        handler,
+        code,
+    })
+}
+
+/// A zip of packages and code, which goes first where both have a file. Code in one file is called `module`.
+fn with_packages(path: &Path, module: &str, packages: &Path) -> Result<Vec<u8>, PythonCodeError> {
+    let mut files = BTreeMap::new();
+    collect(packages, "", &mut files)?;
+    if path.is_dir() {
+        collect(path, "", &mut files)?;
+    } else {
+        files.insert(module.into(), read(path)?);
+    }
+    pack(&files).map_err(|error| PythonCodeError::Bundle {
+        path: path.to_owned(),
+        error,
+    })
 }
 
 /// Reads code. A folder becomes a zip: what Python and its tools keep beside the sources stays out.

@@ -426,11 +426,8 @@ impl Resolver<'_> {
         let is_linux = function.manifest.runtime == Runtime::Linux;
         let source_code = SourceCode::of(&path).filter(|_| is_linux);
         if function.manifest.runtime == Runtime::Python {
-            Ok(Source::Python(PythonFunction {
-                name: function.name.clone(),
-                handler: function.manifest.handler.clone().unwrap_or_default(),
-                code: python_code::read(&path)?,
-            }))
+            let target = &self.workspace.target;
+            Ok(Source::Python(python_code::function(function, &path, target)?))
         } else if path.is_file() {
             Ok(source_code.map_or(Source::File(path), Source::Compiled))
         } else {

@@ -18,6 +18,8 @@ use crate::console::{Interest, Outcome, Verdict, Watch, read_log};
 use crate::error::Error;
 use crate::machine::{Machine, choose_accelerator, cpus_for};
 use crate::project::{DEFAULT_SILENCE, split_options};
+use crate::python_code::PythonCodeError;
+use crate::resolve::ResolveError;
 
 /// How many machines run at once.
 const PARALLEL_MACHINES: usize = 2;
@@ -68,6 +70,11 @@ pub(super) fn run(session: &Session<'_>, report: &Report) {
         let name = job.name.clone();
         match prepare(session, report, job) {
             Ok(prepared) => ready.push(prepared),
+            Err(Error::Resolve(ResolveError::PythonCode(PythonCodeError::Packages(error))))
+                if error.is_hosts_fault() =>
+            {
+                report.skip(&name, &error.to_string());
+            }
             Err(error) => report.add(&name, started.elapsed(), &Tests::failure(error.to_string())),
         }
     }
