@@ -55,10 +55,10 @@ fn bad_files(good: &[u8]) -> Vec<BadImage> {
         (
             "a program of another machine",
             patched(good, 18, &[183, 0]),
-            &[Fault::WrongKind]
+            &[Fault::ForeignMachine]
         ),
-        ("a 32-bit program", patched(good, 4, &[1]), &[Fault::WrongKind]),
-        ("an object file", patched(good, 16, &[1, 0]), &[Fault::WrongKind]),
+        ("a 32-bit program", patched(good, 4, &[1]), &[Fault::Bits32]),
+        ("an object file", patched(good, 16, &[1, 0]), &[Fault::ObjectFile]),
         ("headers behind the end", word(32, 1 << 40), &[Fault::Truncated]),
         (
             "65535 headers",
