@@ -126,15 +126,18 @@ impl Plan {
         let stack = InitialStack::build(self.stack_top, arguments, &facts)?;
         let size = (stack.bytes.len() as u64).next_multiple_of(PAGE_SIZE);
         let top_pages = Slot::fill(|slot| Factory(account).create_dataspace(size, slot)).map_err(&failed)?;
-        Dataspace(top_pages.index())
+        let filled = Dataspace(top_pages.index());
+        filled
             .write(size - stack.bytes.len() as u64, &stack.bytes)
             .map_err(&failed)?;
+        // Copied when it is written, as private memory should be: clones of a snapshot of the task do not share it.
+        filled.seal().map_err(&failed)?;
         let mut regions = self.regions.clone();
         let top = Region {
             start: self.stack_top - size,
             size,
             access: Access::READ_WRITE,
-            backing: Backing::Shared,
+            backing: Backing::Private,
             search: false,
             dataspace: top_pages.index(),
             offset: 0,
