@@ -25,6 +25,8 @@ pub const IRQ_CONTROL: i64 = -18;
 pub const ICU: i64 = -19;
 /// Names and counters.
 pub const DEBUG: i64 = -23;
+/// Snapshots: begin tasks from them.
+pub const SNAPSHOT: i64 = -24;
 /// Power off.
 pub const PLATFORM: i64 = -40;
 /// Dataspaces, served by the kernel.
@@ -71,10 +73,23 @@ pub mod task {
     /// Give back the contents of a range of anonymous memory; it reads as zeroes afterwards.
     pub const DISCARD: u64 = 9;
 
+    /// Make a snapshot of the task, which ends with that: the reply capability of its only thread's call.
+    pub const FREEZE: u64 = 10;
+
     /// Flag of [`UNMAP`]: also this slot, not only what was derived from it.
     pub const UNMAP_SELF: u64 = 1;
     /// Flag of [`UNMAP`]: delete the object (needs the delete right).
     pub const UNMAP_DELETE: u64 = 2;
+}
+
+/// Operations of [`SNAPSHOT`].
+pub mod snapshot {
+    /// Begin a task: see [`crate::object::Spawn`].
+    pub const SPAWN: u64 = 0;
+    /// Get on with what has to be done before tasks can begin; answers 1 when all is done.
+    pub const PREPARE: u64 = 1;
+    /// Whether it is prepared, pages and tables that it owns, snapshots below it.
+    pub const INFO: u64 = 2;
 }
 
 /// Operations of [`THREAD`].

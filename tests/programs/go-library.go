@@ -295,13 +295,11 @@ func texts() {
 	require(err == nil && string(text) == wanted, "%s %v", text, err)
 	var after person
 	require(json.Unmarshal(text, &after) == nil && after.Next.Name == "B" && after.More["x"] == 1.5, "%v", after)
-	formatted := fmt.Sprintf("%5.2f|%-4s|%08b|%x|%q|%v", 3.14159, "ab", 5, "hi", "q\n", []int{1})
-	require(formatted == ` 3.14|ab  |00000101|6869|"q\n"|[1]`, "%s", formatted)
+	require(fmt.Sprintf("%5.2f|%-4s|%08b|%x|%q|%v", 3.14159, "ab", 5, "hi", "q\n", []int{1}) == ` 3.14|ab  |00000101|6869|"q\n"|[1]`, "fmt")
 	pattern := regexp.MustCompile(`(\w+)@(\w+)\.com`)
 	require(pattern.ReplaceAllString("to ada@home.com, bob@work.com", "$2:$1") == "to home:ada, work:bob", "regexp")
 	factorial := new(big.Int).MulRange(1, 60)
-	digits := "8320987112741390144276341183223364380754172606361245952449277696409600000000000000"
-	require(factorial.String() == digits, "%s", factorial)
+	require(factorial.String() == "8320987112741390144276341183223364380754172606361245952449277696409600000000000000", "%s", factorial)
 	var out bytes.Buffer
 	err = template.Must(template.New("t").Parse(`{{range .}}<{{.}}>{{end}}`)).Execute(&out, []int{1, 2})
 	require(err == nil && out.String() == "<1><2>", "%s", out.String())

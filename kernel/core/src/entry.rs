@@ -1,6 +1,7 @@
 //! What the machine calls: system calls, exceptions, interrupts. Interrupts are off, the stack is the CPU's kernel stack, and
 //! each of these returns the registers to go on with, or says that they are as they were.
 
+use crate::capability::Slot;
 use crate::context::{Context, Trap};
 use crate::counters::Event;
 use crate::cpu::{Cpu, Domain};
@@ -13,7 +14,7 @@ use crate::schedule;
 use crate::thread::{Fault, Resume, State, Thread};
 use core::sync::atomic::Ordering;
 use l4::exception::Reason;
-use l4::{CapIndex, Rights, Selector, Tag};
+use l4::{Rights, Selector, Tag};
 
 pub use crate::boot::{start, start_cpu};
 
@@ -36,8 +37,11 @@ pub extern "C" fn system_call(
     let Some(thread) = cpu.current() else { return 1 };
     debug_assert_eq!(context, thread.context());
     // Calls of kernel objects come first, and nothing is live behind the other forms: so the shortest way saves no register.
+    // What a clone inherits takes the ordinary way.
+    let task = thread.task();
     if let Some(index) = Selector(selector).called()
-        && let Some((object, rights)) = thread.task().caps.object(index)
+        && let Some(slot) = task.caps.slot(index)
+        && let Some((object, rights)) = slot.live_object()
     {
         if invoke::is_null(thread, object, Tag(tag)) {
             thread.with_own_context(|context| (context.rax, context.rsi) = (0, 0));
@@ -46,7 +50,7 @@ pub extern "C" fn system_call(
         if object.kind() != Kind::Gate {
             return call_object(cpu, thread, object, rights, tag);
         }
-        return call_gate(context, index.0, selector, tag, send_deadline, receive_deadline);
+        return call_gate(context, slot, selector, tag, send_deadline, receive_deadline);
     }
     any_system_call(context, 0, selector, tag, send_deadline, receive_deadline)
 }
@@ -55,7 +59,7 @@ pub extern "C" fn system_call(
 #[inline(never)]
 extern "C" fn call_gate(
     context: *mut Context,
-    index: u32,
+    slot: &Slot,
     selector: u64,
     tag: u64,
     send_deadline: u64,
@@ -63,7 +67,7 @@ extern "C" fn call_gate(
 ) -> u32 {
     let cpu = Cpu::this();
     if let Some(thread) = cpu.current()
-        && invoke::call_directly(cpu, thread, CapIndex(index), Tag(tag), receive_deadline)
+        && invoke::call_directly(cpu, thread, slot, Tag(tag), receive_deadline)
     {
         return 1;
     }

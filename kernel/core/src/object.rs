@@ -26,6 +26,7 @@ pub enum Kind {
     Gate,
     Irq,
     Dataspace,
+    Snapshot,
     Scheduler,
     Icu,
     Vcon,
@@ -35,7 +36,7 @@ pub enum Kind {
 
 impl Kind {
     /// Number of kinds.
-    pub const COUNT: usize = 11;
+    pub const COUNT: usize = 12;
 }
 
 /// A kernel object's type: its struct is `repr(C)` and starts with the header.

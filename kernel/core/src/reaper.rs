@@ -80,6 +80,11 @@ pub(crate) fn reopen(object: Ref<Header>) {
     resume(object);
 }
 
+/// Tells whether this CPU has dying or retired objects.
+pub(crate) fn is_needed() -> bool {
+    Cpu::this().reaper.has_work() || epoch::is_waiting()
+}
+
 /// Works on this CPU's dying objects for a while. Tells whether work is left.
 pub(crate) fn work(mut budget: u32) -> bool {
     let cpu = Cpu::this();

@@ -32,6 +32,8 @@ pub enum State {
     Receiving(Filter),
     /// Waiting for the answer to a message or exception; a reply capability exists.
     Calling,
+    /// Stopped for good in a call: a snapshot's, whose clones go on from there.
+    Kept,
     /// Over.
     Dead,
 }
@@ -234,6 +236,11 @@ impl Thread {
             Account::create(account, |header| Thread::new(header, task, utcb))
                 .inspect_err(|_| task.space.unmap_utcb(utcb_address))
         });
+        Self::enter(task, made)
+    }
+
+    /// Enters a new thread in its task, whose counted reference it takes.
+    fn enter(task: Ref<Task>, made: Result<Ref<Thread>, Error>) -> Result<Ref<Thread>, Error> {
         match made {
             Ok(thread) if task.add_thread(thread) => Ok(thread),
             Ok(thread) => {
@@ -246,6 +253,42 @@ impl Thread {
                 Err(error)
             }
         }
+    }
+
+    /// Creates a thread in `task`, a clone, that goes on where `template`, its snapshot's thread, was stopped. It does not run
+    /// yet.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`], [`Error::NotFound`] if the task's end has begun.
+    pub(crate) fn begin_from(
+        account: Ref<Account>,
+        task: Ref<Task>,
+        template: Ref<Thread>,
+        fault_entry: (u64, u64),
+    ) -> Result<Ref<Thread>, Error> {
+        if !task.acquire() {
+            return Err(Error::NotFound);
+        }
+        let address = template.utcb.user_address();
+        let made = task.space.own_page(address).and_then(|frame| {
+            let utcb = Utcb::at(frame, address);
+            Account::create(account, |header| {
+                let mut thread = Thread::new(header, task, utcb);
+                thread.fault_entry = Guarded::new(fault_entry);
+                thread.take_registers(&template);
+                thread
+            })
+        });
+        Self::enter(task, made)
+    }
+
+    /// Takes over the registers of `template`, which is kept as it is.
+    fn take_registers(&mut self, template: &Thread) {
+        let context = self.context.get_mut();
+        let personality_return = context.personality_return;
+        // SAFETY: The context of a thread that is kept does not change any more.
+        context.clone_from(unsafe { &*template.context.get() });
+        context.personality_return = personality_return;
     }
 
     fn new(header: Header, task: Ref<Task>, utcb: Utcb) -> Thread {
@@ -364,6 +407,14 @@ impl Thread {
         }
         self.slice_left.set(domain, 0);
         left
+    }
+
+    /// Tells whether others count on the thread: senders, callers, gates and notifications. Its home is locked.
+    pub(crate) fn serves(&self, domain: &Domain) -> bool {
+        self.senders.get(domain).head.is_some()
+            || self.pending.get(domain).0.is_some()
+            || self.bindings.get(domain).is_some()
+            || !self.owes.load(Ordering::Acquire).is_null()
     }
 
     /// The saved registers' address.

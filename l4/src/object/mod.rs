@@ -9,6 +9,7 @@ mod factory;
 mod gate;
 mod irq;
 mod scheduler;
+mod snapshot;
 mod task;
 mod thread;
 
@@ -18,6 +19,7 @@ pub use factory::{Factory, FactoryInfo};
 pub use gate::Gate;
 pub use irq::Irq;
 pub use scheduler::{Placement, Scheduler, SchedulerInfo, Start};
+pub use snapshot::{Snapshot, SnapshotInfo, Spawn, spawn_words};
 pub use task::{MapEntry, RegionInfo, Task};
 pub use thread::{Thread, ThreadStats};
 

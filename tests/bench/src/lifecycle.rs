@@ -1,21 +1,33 @@
 //! Creating a task and a thread, starting it, one IPC, and its end until its frames are free again.
 
 use crate::{OWN_MODULE, report};
-use l4::object::{Debug, Factory, MapEntry, Placement, Scheduler, Start, Task, Thread};
+use l4::object::{Debug, Factory, MapEntry, Placement, Scheduler, Snapshot, Spawn, Start, Task, Thread};
 use l4::region::{Access, Backing, Region};
 use l4::{CapIndex, Error, Rights, Tag, syscall};
-use l4re::{OwnedCap, Slot, clock};
+use l4re::{OwnedCap, Slot, clock, server};
 use loader::Program;
 
 const COUNT: u64 = 1000;
 const STACK_TOP: u64 = 0x3f_c000;
 const STACK_SIZE: u64 = 0x1_0000;
+const PLACE: Placement = Placement {
+    cpu: Placement::SAME_CPU,
+    priority: 100,
+    slice_us: 0,
+};
 
 /// What the short-lived task does: it says that it lives.
 extern "C" fn say_hello() -> ! {
     syscall::call(CapIndex::PARENT, Tag::new(0, 0, 0));
     loop {
         syscall::sleep_until(l4::NEVER);
+    }
+}
+
+/// What a snapshot's task does: it says that it lives, each time that it is told to go on.
+extern "C" fn say_again() -> ! {
+    loop {
+        syscall::call(CapIndex::PARENT, Tag::new(0, 0, 0));
     }
 }
 
@@ -37,11 +49,27 @@ pub(crate) fn run() -> Result<(), Error> {
     }
     settle()?;
     report("task_lifecycle", clock::now_ns() - start, COUNT);
+    clones(code, &gate, indices)
+}
+
+fn live_once(code: Region, gate: &OwnedCap, slots: [CapIndex; 3]) -> Result<(), Error> {
+    start(code, gate, slots, say_hello)?;
+    syscall::wait(l4::NEVER).result()?;
+    let own = Task(CapIndex::TASK);
+    let [account, task, thread] = slots;
+    own.delete(account)?;
+    own.drop_cap(task).ok();
+    own.drop_cap(thread).ok();
     Ok(())
 }
 
-fn live_once(code: Region, gate: &OwnedCap, [account, task, thread]: [CapIndex; 3]) -> Result<(), Error> {
-    let own = Task(CapIndex::TASK);
+/// Starts a task in an account of its own.
+fn start(
+    code: Region,
+    gate: &OwnedCap,
+    [account, task, thread]: [CapIndex; 3],
+    entry: extern "C" fn() -> !,
+) -> Result<(), Error> {
     Factory(CapIndex::FACTORY).create_factory(128 << 10, account)?;
     let factory = Factory(account);
     factory.create_task(task)?;
@@ -57,21 +85,51 @@ fn live_once(code: Region, gate: &OwnedCap, [account, task, thread]: [CapIndex; 
     };
     Task(task).attach(&[code, stack])?;
     Task(task).map(&[MapEntry::copy(gate.index(), CapIndex::PARENT, Rights::CLIENT)])?;
-    let place = Placement {
-        cpu: Placement::SAME_CPU,
-        priority: 100,
-        slice_us: 0,
-    };
     let start = Start {
-        ip: say_hello as *const () as u64,
+        ip: entry as *const () as u64,
         sp: STACK_TOP - 8,
         argument: 0,
     };
-    Scheduler(CapIndex::SCHEDULER).start(thread, place, start)?;
+    Scheduler(CapIndex::SCHEDULER).start(thread, PLACE, start)
+}
+
+/// A task that is begun from a snapshot, calls, and is destroyed, its account included.
+fn clones(code: Region, gate: &OwnedCap, slots: [CapIndex; 3]) -> Result<(), Error> {
+    let [account, task, thread] = slots;
+    start(code, gate, slots, say_again)?;
     syscall::wait(l4::NEVER).result()?;
-    own.delete(account)?;
-    own.drop_cap(task).ok();
-    own.drop_cap(thread).ok();
+    let caller = server::keep_caller()?;
+    let snapshot = Slot::fill(|slot| Snapshot::freeze(task, caller.index(), slot))?;
+    let snapshot = Snapshot(snapshot.index());
+    snapshot.prepare()?;
+    drop(caller);
+    let copy = Slot::allocate()?;
+    let spawn = Spawn {
+        account: copy.index(),
+        scheduler: CapIndex::SCHEDULER,
+        place: PLACE,
+        handler: (CapIndex::NONE, 0),
+        entries: &[],
+    };
+    let once = || {
+        Factory(CapIndex::FACTORY).create_factory(64 << 10, copy.index())?;
+        snapshot.spawn(&spawn, 0, &[1], task)?;
+        syscall::wait(l4::NEVER).result()?;
+        let own = Task(CapIndex::TASK);
+        own.delete(copy.index())?;
+        own.drop_cap(task).ok();
+        Ok(())
+    };
+    once()?;
+    settle()?;
+    let start = clock::now_ns();
+    for _ in 0..COUNT {
+        once()?;
+    }
+    settle()?;
+    report("clone_lifecycle", clock::now_ns() - start, COUNT);
+    Task(CapIndex::TASK).delete(account)?;
+    Task(CapIndex::TASK).drop_cap(thread).ok();
     Ok(())
 }
 

@@ -22,6 +22,7 @@ mod partner;
 mod registers;
 mod replies;
 mod scheduling;
+mod snapshots;
 mod threads;
 
 use l4::CapIndex;
@@ -45,6 +46,7 @@ const SUITES: &[&[harness::Test]] = &[
     registers::TESTS,
     notifications::TESTS,
     scheduling::TESTS,
+    snapshots::TESTS,
     deletion::TESTS,
 ];
 

@@ -29,9 +29,11 @@ pub(crate) enum Role {
     Touch,
     /// Runs for ever.
     Spin,
+    /// Calls the gate, which the test serves, and does what the answers say.
+    Client,
 }
 
-const ROLES: [(&str, Role); 7] = [
+const ROLES: [(&str, Role); 8] = [
     ("echo", Role::Echo),
     ("describe", Role::Describe),
     ("take-caps", Role::TakeCaps),
@@ -39,6 +41,7 @@ const ROLES: [(&str, Role); 7] = [
     ("sleep", Role::Sleep),
     ("touch", Role::Touch),
     ("spin", Role::Spin),
+    ("client", Role::Client),
 ];
 
 /// Where a partner runs.
@@ -116,6 +119,11 @@ impl Partner {
             runs: Some(runs),
             _program: program,
         })
+    }
+
+    /// Gives the partner up: it has become something else, or ends in another way.
+    pub(crate) fn forget(mut self) {
+        self.runs = None;
     }
 
     /// The partner's thread.
@@ -217,6 +225,10 @@ fn start_task(
 pub(crate) fn run_role(name: &str) -> i64 {
     let role = ROLES.iter().find(|(other, _)| *other == name);
     match (role, env::cap("gate")) {
+        (Some((_, Role::Client)), Some(gate)) => {
+            crate::snapshots::run_client(gate);
+            0
+        }
         (Some((_, role)), Some(gate)) => {
             serve(*role, gate);
             0
@@ -262,6 +274,7 @@ fn serve(role: Role, gate: CapIndex) {
         Role::Spin => loop {
             core::hint::spin_loop();
         },
+        Role::Client => crate::snapshots::run_client(gate),
     }
 }
 

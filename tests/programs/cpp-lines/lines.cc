@@ -1,5 +1,5 @@
-// Adds the numbers of each line of standard input, each line in a thread of its own, and writes the sums. A word that is no
-// number is an exception that passes from its thread to main, which ends with code 3; the word "terminate" is caught by nobody.
+// Adds the numbers of each line of standard input, each line in a thread of its own, and writes the sums. A word that is no number is
+// an exception that passes from its thread to main, which ends with code 3; the word "terminate" is caught by nobody.
 #include <future>
 #include <iostream>
 #include <sstream>

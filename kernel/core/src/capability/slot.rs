@@ -13,7 +13,9 @@ use l4::Rights;
 
 const RIGHTS_MASK: u64 = 0x1f;
 const REPLY: u64 = 0x20;
-const COUNTER_SHIFT: u32 = 48;
+/// Was filled at some time: what a template has in this place does not count any more.
+const TOUCHED: u64 = 1 << 48;
+const COUNTER_SHIFT: u32 = 49;
 const POINTER_MASK: u64 = 0x0000_ffff_ffff_ffc0;
 
 /// A capability as found in a slot.
@@ -41,7 +43,7 @@ pub enum SlotState {
 /// A slot. Its address is stable while its table exists.
 #[repr(C, align(32))]
 pub struct Slot {
-    /// Bits 0–4 rights, 5 reply, 6–47 object address, 48–63 a counter of changes.
+    /// Bits 0–4 rights, 5 reply, 6–47 object address, 48 touched, 49–63 a counter of changes.
     word: AtomicU64,
     label: AtomicU64,
     /// Neighbours in the derivation tree's preorder; guarded by the object's derivation lock.
@@ -102,6 +104,12 @@ impl Slot {
         ))
     }
 
+    /// The same, unless the object's end has begun.
+    #[inline(always)]
+    pub(crate) fn live_object(&self) -> Option<(Ref<Header>, Rights)> {
+        self.object().filter(|(object, _)| !object.is_dead())
+    }
+
     /// Tells whether the slot is empty.
     #[inline]
     pub fn is_empty(&self) -> bool {
@@ -111,13 +119,10 @@ impl Slot {
     fn fill(&self, bits: u64, label: u64) {
         let counter = self.word.load(Ordering::Relaxed) >> COUNTER_SHIFT;
         // Empty with a new counter first, so that no reader pairs the old word with the new label.
-        self.word
-            .store(counter.wrapping_add(1) << COUNTER_SHIFT, Ordering::Relaxed);
+        self.word.store(empty(counter.wrapping_add(1)), Ordering::Relaxed);
         self.label.store(label, Ordering::Release);
-        self.word.store(
-            (counter.wrapping_add(2) << COUNTER_SHIFT) | bits,
-            Ordering::Release,
-        );
+        self.word
+            .store(empty(counter.wrapping_add(2)) | bits, Ordering::Release);
     }
 
     /// Fills the slot; the caller holds the table's lock and the object's derivation lock.
@@ -136,8 +141,19 @@ impl Slot {
     /// Empties the slot.
     pub(super) fn set_empty(&self) {
         let counter = self.word.load(Ordering::Relaxed) >> COUNTER_SHIFT;
-        self.word
-            .store(counter.wrapping_add(1) << COUNTER_SHIFT, Ordering::Release);
+        self.word.store(empty(counter.wrapping_add(1)), Ordering::Release);
+    }
+
+    /// Tells whether the slot was ever filled or hidden; if not, a template's counts in its place.
+    #[inline(always)]
+    pub(super) fn is_touched(&self) -> bool {
+        self.word.load(Ordering::Acquire) & TOUCHED != 0
+    }
+
+    /// Hides what a template has in the place of this empty slot; the table's lock is held.
+    pub(super) fn hide(&self) {
+        debug_assert!(self.is_empty());
+        self.word.fetch_or(TOUCHED, Ordering::Release);
     }
 
     /// Empties a slot that holds a reply capability; the caller holds the lock of the calling thread's home CPU.
@@ -171,6 +187,11 @@ impl Slot {
         let address = previous.map_or(0, |slot| slot.as_ptr() as u64);
         self.previous.set(address | self.previous.get() & 0x1f);
     }
+}
+
+/// The word of an empty slot that was touched.
+const fn empty(counter: u64) -> u64 {
+    (counter << COUNTER_SHIFT) | TOUCHED
 }
 
 /// The address in an object word; bit 47 is extended, as the processor wants it.

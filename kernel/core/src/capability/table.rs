@@ -1,26 +1,33 @@
-//! A task's capability table: leaves of 128 slots. The first stands in the task, a directory of the others is made
-//! when it is needed.
+//! A task's capability table: some slots in the task itself, and leaves of 128 slots that are made when they are needed.
+//!
+//! A clone's table begins empty and has a template, the snapshot's table: what was never touched in the clone's own
+//! is looked up there. Whatever changes a slot, or derives from it, does so in the clone's own table.
 #![expect(unsafe_code, reason = "leaves are raw pages of slots")]
 
 use super::{Capability, Slot, SlotState};
 use crate::account::Account;
 use crate::machine::machine_direct_map;
 use crate::memory::PhysAddr;
-use crate::object::{Header, Ref};
+use crate::object::Ref;
 use crate::sync::{Guard, Rank, SpinLock};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
-use l4::{CapIndex, Error, PAGE_SIZE, Rights};
+use l4::{CapIndex, Error, PAGE_SIZE};
 
 const SLOTS: usize = PAGE_SIZE as usize / size_of::<Slot>();
 const LEAVES: usize = CapIndex::LIMIT as usize / SLOTS;
+/// Slots that stand in the table itself, so that a small task needs no leaf.
+const NEAR: usize = 32;
 
 type Leaf = [Slot; SLOTS];
 type Directory = [AtomicPtr<Leaf>; 512];
 
 /// A capability table. Reading takes no lock; filling a slot takes the table's.
 pub struct CapTable {
+    near: [Slot; NEAR],
     lock: SpinLock<()>,
+    /// Never changes. The table that it names lives at least as long as this one.
+    template: Option<NonNull<CapTable>>,
     first: AtomicPtr<Leaf>,
     directory: AtomicPtr<Directory>,
     /// No slot from this index on was ever filled.
@@ -28,6 +35,11 @@ pub struct CapTable {
     /// The task's end has begun: no slot is filled any more.
     closed: AtomicBool,
 }
+
+// SAFETY: The template is only read, through the same interface as the table itself.
+unsafe impl Sync for CapTable {}
+// SAFETY: As above.
+unsafe impl Send for CapTable {}
 
 impl Default for CapTable {
     fn default() -> CapTable {
@@ -39,11 +51,24 @@ impl CapTable {
     /// A table without slots yet.
     pub const fn new() -> CapTable {
         CapTable {
+            near: [const { Slot::new() }; NEAR],
             lock: SpinLock::new(Rank::CapTable, ()),
+            template: None,
             first: AtomicPtr::new(core::ptr::null_mut()),
             directory: AtomicPtr::new(core::ptr::null_mut()),
             end: AtomicU32::new(0),
             closed: AtomicBool::new(false),
+        }
+    }
+
+    /// A table that shows what `template` does until it is changed.
+    ///
+    /// # Safety
+    /// The template's memory stays until no CPU can see the new table any more.
+    pub(crate) unsafe fn with_template(template: &CapTable) -> CapTable {
+        CapTable {
+            template: Some(NonNull::from_ref(template)),
+            ..CapTable::new()
         }
     }
 
@@ -52,10 +77,13 @@ impl CapTable {
         self.lock.lock()
     }
 
-    /// The slot of an index, `None` if it was never used or can't be.
+    /// The table's own slot of an index, `None` if it was never used or can't be.
     #[inline(always)]
     pub fn slot(&self, index: CapIndex) -> Option<&Slot> {
         let index = index.0 as usize;
+        if let Some(slot) = self.near.get(index) {
+            return Some(slot);
+        }
         let page = if index < SLOTS {
             self.first.load(Ordering::Acquire)
         } else {
@@ -63,6 +91,16 @@ impl CapTable {
         };
         // SAFETY: Leaves are made before they are linked, and freed only when no CPU can see their task any more.
         unsafe { page.as_ref() }.map(|page| &page[index % SLOTS])
+    }
+
+    /// The slot where what is at an index stands: the table's own, or the template's. Only for looking.
+    pub(crate) fn find(&self, index: CapIndex) -> Option<&Slot> {
+        let own = self.slot(index);
+        match self.template {
+            // SAFETY: By the promise given to `with_template`.
+            Some(template) if !own.is_some_and(Slot::is_touched) => unsafe { template.as_ref() }.slot(index),
+            _ => own,
+        }
     }
 
     fn far_leaf(&self, leaf: usize) -> Option<&AtomicPtr<Leaf>> {
@@ -79,16 +117,10 @@ impl CapTable {
     /// [`Error::NotFound`] if there is none or its object's end has begun.
     #[inline]
     pub fn get(&self, index: CapIndex) -> Result<Capability, Error> {
-        match self.slot(index).map(Slot::read) {
+        match self.find(index).map(Slot::read) {
             Some(SlotState::Object(capability)) if !capability.object.is_dead() => Ok(capability),
             _ => Err(Error::NotFound),
         }
-    }
-
-    /// The object at an index and the rights to it, for objects whose capabilities' labels mean nothing.
-    #[inline(always)]
-    pub(crate) fn object(&self, index: CapIndex) -> Option<(Ref<Header>, Rights)> {
-        self.slot(index)?.object().filter(|(object, _)| !object.is_dead())
     }
 
     /// The slot of an index, made if it never was used; the account pays for its page.
@@ -106,13 +138,33 @@ impl CapTable {
         }
         let leaf = index.0 as usize / SLOTS;
         self.end.fetch_max(index.0 + 1, Ordering::Relaxed);
-        if leaf == 0 {
+        if (index.0 as usize) < NEAR {
+            // It is there.
+        } else if leaf == 0 {
             make(&self.first, account)?;
         } else {
             make(&self.directory, account)?;
             make(self.far_leaf(leaf).ok_or(Error::Range)?, account)?;
         }
         self.slot(index).ok_or(Error::Range)
+    }
+
+    /// Makes the template's slot of an index invisible, if it is not already.
+    ///
+    /// # Errors
+    /// Those of filling the slot.
+    pub(super) fn hide(&self, index: CapIndex, account: &Account) -> Result<(), Error> {
+        let lock = self.lock();
+        let slot = self.slot_to_fill(index, account, &lock)?;
+        if !slot.is_touched() {
+            slot.hide();
+        }
+        Ok(())
+    }
+
+    /// Tells whether what is at an index stands in the template.
+    pub(crate) fn inherits(&self, index: CapIndex) -> bool {
+        self.template.is_some() && !self.slot(index).is_some_and(Slot::is_touched)
     }
 
     /// Fills no slot any more. Whoever was filling one has done so when this returns.

@@ -86,7 +86,12 @@ impl Call {
 
     /// The object of a kind that a message word names, by a capability with some rights.
     pub(super) fn argument<T: Object>(&self, index: usize, rights: Rights) -> Result<Ref<T>, Error> {
-        let capability = self.task().caps.get(self.slot(index)?)?;
+        self.argument_at(self.slot(index)?, rights)
+    }
+
+    /// The object of a kind that a slot of the caller names, by a capability with some rights.
+    pub(super) fn argument_at<T: Object>(&self, slot: CapIndex, rights: Rights) -> Result<Ref<T>, Error> {
+        let capability = self.task().caps.get(slot)?;
         let object = capability.object.downcast().ok_or(Error::Invalid)?;
         if capability.rights.contains(rights) {
             Ok(object)

@@ -3,7 +3,6 @@
 use super::call::{Call, Outcome};
 use crate::account::Account;
 use crate::capability;
-use crate::cpu::Cpu;
 use crate::memory::Dataspace;
 use crate::object::Ref;
 use crate::objects::{Gate, Irq, Task};
@@ -22,7 +21,7 @@ pub(super) fn operate(call: &Call) -> Result<Outcome, Error> {
         return call.answer(&[account.limit(), account.used(), account.returning()]);
     }
     call.need(Rights::STRONG)?;
-    if Cpu::this().reaper.has_work() || crate::epoch::is_waiting() {
+    if reaper::is_needed() {
         reaper::work(RECLAIM);
     }
     match operation {
@@ -88,7 +87,7 @@ fn create_thread(call: &Call, account: Ref<Account>) -> Result<Outcome, Error> {
 /// server right.
 pub(super) fn set_handler(call: &Call, thread: Ref<Thread>, word: usize, label: u64) -> Result<(), Error> {
     let task = call.task();
-    let source = task.caps.slot(call.slot(word)?).ok_or(Error::NotFound)?;
+    let source = capability::own_slot(&task.caps, call.payer()?, call.slot(word)?)?;
     let label = (label != 0).then_some(label);
     capability::drop_slot(&thread.handler);
     capability::copy_into(source, &thread.handler, Rights::CLIENT, label)

@@ -7,6 +7,8 @@ mod gate;
 mod irq;
 mod machine;
 mod scheduler;
+mod snapshot;
+mod spawn;
 mod task;
 mod thread;
 
@@ -18,7 +20,7 @@ use crate::objects::Gate;
 use crate::thread::{Content, Filter, Sending, Then, Thread};
 use call::{Call, Outcome};
 use l4::protocol::{self, GATE};
-use l4::{CapIndex, Error, IpcError, Rights, Selector, Tag, utcb};
+use l4::{Error, IpcError, Rights, Selector, Tag, utcb};
 
 /// The system call's operands.
 #[derive(Clone, Copy, Debug)]
@@ -68,17 +70,16 @@ pub(crate) fn system_call(cpu: &'static Cpu, thread: Ref<Thread>, operands: &Ope
     !direct && other_system_call(thread, operands)
 }
 
-/// A call of a gate by the short way, if that is possible.
+/// A call of a gate by the short way, if that is possible. What a template has takes the ordinary way.
 #[inline(always)]
 pub(crate) fn call_directly(
     cpu: &'static Cpu,
     thread: Ref<Thread>,
-    index: CapIndex,
+    slot: &Slot,
     tag: Tag,
     deadline: u64,
 ) -> bool {
-    let task = thread.task();
-    let Some(SlotState::Object(capability)) = task.caps.slot(index).map(Slot::read) else {
+    let SlotState::Object(capability) = slot.read() else {
         return false;
     };
     match capability.object.downcast::<Gate>() {
@@ -174,6 +175,7 @@ fn invoke_object(call: &Call, protocol: i64) -> Result<Outcome, Error> {
         (Kind::Gate, protocol::GATE) => gate::operate(call),
         (Kind::Irq, _) => irq::operate(call, protocol),
         (Kind::Dataspace, protocol::DATASPACE) => dataspace::operate(call),
+        (Kind::Snapshot, protocol::SNAPSHOT) => snapshot::operate(call),
         (Kind::Scheduler, protocol::SCHEDULER) => scheduler::operate(call),
         (Kind::Icu, protocol::ICU) => irq::operate_icu(call),
         (Kind::Vcon, protocol::VCON) => machine::console(call),

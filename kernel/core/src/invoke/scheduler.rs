@@ -56,20 +56,46 @@ fn cpu(word: u64, scheduler: &Scheduler) -> Result<u32, Error> {
     Ok(cpu)
 }
 
-fn run_thread(call: &Call, scheduler: &Scheduler) -> Result<Outcome, Error> {
-    let thread = call.argument::<Thread>(1, Rights::STRONG)?;
-    let cpu = cpu(call.word(2)?, scheduler)?;
-    let priority = u8::try_from(call.word(3)?)
+/// Where and how a thread is to run.
+pub(super) struct Placement {
+    pub(super) cpu: u32,
+    pub(super) priority: u8,
+    pub(super) slice_ns: u64,
+}
+
+/// Checks what somebody asks of a scheduler: a CPU, a priority, a slice in microseconds (0: the usual one).
+pub(super) fn placement(
+    scheduler: &Scheduler,
+    cpu_word: u64,
+    priority: u64,
+    slice: u64,
+) -> Result<Placement, Error> {
+    let cpu = cpu(cpu_word, scheduler)?;
+    let priority = u8::try_from(priority)
         .ok()
         .filter(|priority| *priority > 0)
         .ok_or(Error::Range)?;
     if priority > scheduler.max_priority() {
         return Err(Error::NotPermitted);
     }
-    let slice = match call.word(4)? {
+    let slice_ns = match slice {
         0 => DEFAULT_SLICE_NS,
         microseconds => microseconds.checked_mul(1000).ok_or(Error::Range)?,
     };
+    Ok(Placement {
+        cpu,
+        priority,
+        slice_ns,
+    })
+}
+
+fn run_thread(call: &Call, scheduler: &Scheduler) -> Result<Outcome, Error> {
+    let thread = call.argument::<Thread>(1, Rights::STRONG)?;
+    let Placement {
+        cpu,
+        priority,
+        slice_ns: slice,
+    } = placement(scheduler, call.word(2)?, call.word(3)?, call.word(4)?)?;
     if call.words() < START_WORDS {
         schedule::place(thread, cpu, priority, slice);
         return DONE;

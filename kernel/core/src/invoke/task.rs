@@ -1,6 +1,7 @@
 //! Operations of tasks: capabilities and regions.
 
 use super::call::{Call, DONE, Outcome};
+use crate::account::Account;
 use crate::capability::{self, Replace, SlotState};
 use crate::memory::Dataspace;
 use crate::object::Ref;
@@ -26,6 +27,7 @@ pub(super) fn operate(call: &Call) -> Result<Outcome, Error> {
         task::UNMAP => unmap(call, task),
         task::ATTACH => attach(call, task),
         // These are done in pieces: the answer says how many bytes are dealt with.
+        task::FREEZE => super::snapshot::freeze(call, task),
         task::DETACH => call.answer(&[task.space.detach(call.word(1)?, call.word(2)?)?]),
         task::PROTECT => {
             let access = u8::try_from(call.word(3)?)
@@ -41,30 +43,38 @@ pub(super) fn operate(call: &Call) -> Result<Outcome, Error> {
 
 fn map(call: &Call, target: Ref<Task>) -> Result<Outcome, Error> {
     let payer = target.account().ok_or(Error::NotFound)?;
-    let source = call.task();
     for index in (1..call.words()).step_by(2) {
         let entry = MapEntry::parse(call.word(index)?, call.word(index + 1)?);
-        let slot = source.caps.slot(entry.from).ok_or(Error::NotFound)?;
-        let label = match entry.label {
-            0 => None,
-            label => Some(super::factory::gate_label(label)?),
-        };
-        let place = (&target.caps, payer, entry.to);
-        capability::copy(slot, place, Replace::Anything, entry.rights, label, entry.grant)?;
+        map_one(call, target, payer, &entry)?;
     }
     DONE
+}
+
+/// Copies or moves one of the caller's capabilities into a task, whose account pays for the slot.
+pub(super) fn map_one(
+    call: &Call,
+    target: Ref<Task>,
+    payer: Ref<Account>,
+    entry: &MapEntry,
+) -> Result<(), Error> {
+    let source = call.task();
+    let slot = capability::own_slot(&source.caps, call.payer()?, entry.from)?;
+    let label = match entry.label {
+        0 => None,
+        label => Some(super::factory::gate_label(label)?),
+    };
+    let place = (&target.caps, payer, entry.to);
+    capability::copy(slot, place, Replace::Anything, entry.rights, label, entry.grant)
 }
 
 fn unmap(call: &Call, task: Ref<Task>) -> Result<Outcome, Error> {
     let index = call.slot(1)?;
     let flags = call.word(2)?;
-    let slot = task
-        .caps
-        .slot(index)
-        .filter(|slot| !slot.is_empty())
-        .ok_or(Error::NotFound)?;
+    let payer = task.account().ok_or(Error::NotFound)?;
+    let found = task.caps.find(index).filter(|slot| !slot.is_empty());
+    let found = found.ok_or(Error::NotFound)?.read();
     if flags & task::UNMAP_DELETE != 0 {
-        let SlotState::Object(capability) = slot.read() else {
+        let SlotState::Object(capability) = found else {
             return Err(Error::Invalid);
         };
         if !capability.rights.contains(Rights::DELETE) {
@@ -72,13 +82,14 @@ fn unmap(call: &Call, task: Ref<Task>) -> Result<Outcome, Error> {
         }
         // The slot is empty when this returns; all others as soon as the object is taken apart, and until then they
         // name a dead object, which is as good as nothing.
-        capability::drop_slot(slot);
+        capability::drop_at(&task.caps, payer, index)?;
         objects::delete(capability.object);
         // At once as far as it goes, so that threads that end with it don't run on without their capabilities.
         reaper::work(reaper::BUDGET);
     } else if flags & task::UNMAP_SELF != 0 {
-        capability::drop_slot(slot);
-    } else {
+        capability::drop_at(&task.caps, payer, index)?;
+    } else if let Some(slot) = task.caps.slot(index).filter(|_| !task.caps.inherits(index)) {
+        // Nothing was derived from what stands in the template: a copy is made before anything is.
         capability::settle(capability::revoke(slot));
     }
     // A caller that ends with it may run on until it is stopped: it goes on with a result like any other.

@@ -128,13 +128,19 @@ fn freeze_elsewhere(target: Ref<Thread>) -> Result<bool, Error> {
     }
 }
 
-fn change_registers(target: Ref<Thread>, ip: u64, sp: u64, flags: u64) -> Result<[u64; 2], Error> {
+/// Locks the home of a thread that may still run.
+fn lock_changeable(target: Ref<Thread>) -> Result<Domain, Error> {
     let domain = Domain::lock_with(target);
+    if matches!(target.state.get(&domain), State::Kept | State::Dead) || target.header.is_dead() {
+        return Err(Error::NotFound);
+    }
+    Ok(domain)
+}
+
+fn change_registers(target: Ref<Thread>, ip: u64, sp: u64, flags: u64) -> Result<[u64; 2], Error> {
+    let domain = lock_changeable(target)?;
     if target.home().current() == Some(target) {
         return Err(Error::Again);
-    }
-    if target.state.get(&domain) == State::Dead || target.header.is_dead() {
-        return Err(Error::NotFound);
     }
     let old = target.with_context(&domain, |context| {
         let old = [context.rip, context.rsp];
@@ -162,10 +168,7 @@ fn change_registers(target: Ref<Thread>, ip: u64, sp: u64, flags: u64) -> Result
 /// Has a thread that computes enter its own fault entry. It need not be stopped for that: it does so itself, before it goes on
 /// in user mode the next time, which is soon because its CPU is interrupted.
 fn signal(target: Ref<Thread>) -> Result<Outcome, Error> {
-    let domain = Domain::lock_with(target);
-    if target.state.get(&domain) == State::Dead || target.header.is_dead() {
-        return Err(Error::NotFound);
-    }
+    let domain = lock_changeable(target)?;
     if !computes(&domain, target) {
         return Err(Error::Busy);
     }
@@ -199,28 +202,28 @@ fn set_bases(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {
         }
     };
     let frozen = freeze_elsewhere(target)?;
-    let domain = Domain::lock_with(target);
-    if target == call.thread {
-        target.with_live_context(&domain, change)
-    } else {
-        target.with_context(&domain, change)
-    }
-    drop(domain);
+    let result = lock_changeable(target).map(|domain| {
+        if target == call.thread {
+            target.with_live_context(&domain, change)
+        } else {
+            target.with_context(&domain, change)
+        }
+    });
     if frozen {
         schedule::thaw(target);
     }
-    DONE
+    result.and(DONE)
 }
 
 fn set_personality(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {
     let entry = user_address(call.word(1)?)?;
-    target.with_context(&Domain::lock_with(target), |context| context.personality = entry);
+    target.with_context(&lock_changeable(target)?, |context| context.personality = entry);
     DONE
 }
 
 fn set_fault_entry(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {
     let (entry, stack) = (user_address(call.word(1)?)?, call.word(2)?);
-    target.fault_entry.set(&Domain::lock_with(target), (entry, stack));
+    target.fault_entry.set(&lock_changeable(target)?, (entry, stack));
     DONE
 }
 

@@ -15,9 +15,9 @@ mod wait;
 
 pub(crate) use exception::{end_unhandled, raise, signal, stop};
 pub(crate) use receive::{forget_all_pending, forget_pending, notify, receive};
-pub(crate) use reply::{drop_implicit_reply, drop_reply, reply, take_reply};
+pub(crate) use reply::{drop_implicit_reply, drop_reply, keep_caller, reply, take_reply};
 pub(crate) use send::{Sent, fail_send, send, wake_waiting_senders};
-pub(crate) use transfer::set_registers;
+pub(crate) use transfer::{give_message, set_registers};
 pub(crate) use wait::{die_waiting, expire, interrupt_wait};
 
 use crate::cpu::Domain;

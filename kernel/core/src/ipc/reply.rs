@@ -117,6 +117,13 @@ pub(crate) fn take_reply(thread: Ref<Thread>, slot: CapIndex) -> Result<(), Erro
     Ok(())
 }
 
+/// Keeps a caller as it is for ever: nobody answers it. Its home is locked.
+pub(crate) fn keep_caller(domain: &Domain, caller: Ref<Thread>) {
+    caller.home().timeouts.disarm(domain, Owner::Thread(caller));
+    revoke(domain, caller);
+    caller.state.set(domain, State::Kept);
+}
+
 /// Takes away the right to answer a caller that waits no more; its home is locked.
 pub(super) fn revoke(domain: &Domain, caller: Ref<Thread>) {
     match caller.reply_holder.get(domain) {

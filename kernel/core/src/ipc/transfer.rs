@@ -35,23 +35,42 @@ pub(super) fn transfer(
             }
             match sending.tag.items() {
                 0 => Ok(()),
-                items => pass_items(sender, receiver, words, items, sending.strong),
+                items => pass_items(sender, receiver, (words, words), items, sending.strong),
             }
         }
     }
 }
 
+/// Gives `receiver`, which never ran, a message as an answer to a call: its words and items stand in the sender's UTCB from
+/// word `first` on.
+pub(crate) fn give_message(
+    sender: Ref<Thread>,
+    first: usize,
+    tag: Tag,
+    receiver: Ref<Thread>,
+) -> Result<(), IpcError> {
+    Cpu::this().counters.count(Event::Message);
+    for index in 0..tag.words() {
+        receiver.utcb().set(index, sender.utcb().get(first + index));
+    }
+    match tag.items() {
+        0 => Ok(()),
+        items => pass_items(sender, receiver, (first + tag.words(), tag.words()), items, true),
+    }
+}
+
+/// Passes the items that stand from one word of the sender's UTCB on, and tells the receiver from a word of its own on.
 fn pass_items(
     sender: Ref<Thread>,
     receiver: Ref<Thread>,
-    words: usize,
+    (from, to): (usize, usize),
     items: usize,
     strong: bool,
 ) -> Result<(), IpcError> {
     for (buffer, number) in (utcb::BUFFER_WORDS..).zip(0..items) {
-        let at = words + 2 * number;
+        let (source, at) = (from + 2 * number, to + 2 * number);
         // Read once: the sender's task may change the words at any time.
-        let item = SendItem::parse([sender.utcb().get(at), sender.utcb().get(at + 1)]);
+        let item = SendItem::parse([sender.utcb().get(source), sender.utcb().get(source + 1)]);
         let mut received = 0;
         // A void item uses up its buffer as well: so the others keep their places.
         let offered = receiver.utcb().get(buffer);
@@ -78,8 +97,11 @@ fn pass_item(
     slot: CapIndex,
 ) -> Result<bool, IpcError> {
     let from = sender.task();
-    let Some(source) = from.caps.slot(item.cap) else {
-        return Ok(false);
+    let payer = from.account().ok_or(IpcError::SendMapFailed)?;
+    let source = match capability::own_slot(&from.caps, payer, item.cap) {
+        Ok(source) => source,
+        Err(Error::NotFound) => return Ok(false),
+        Err(_) => return Err(IpcError::SendMapFailed),
     };
     if !matches!(source.read(), SlotState::Object(_)) {
         return Ok(false);
@@ -173,7 +195,7 @@ pub(super) fn store_reply(
     slot: CapIndex,
 ) -> Result<(), Error> {
     let task = holder.task();
-    if task.caps.slot(slot).is_some_and(|slot| !slot.is_empty()) {
+    if task.caps.find(slot).is_some_and(|slot| !slot.is_empty()) {
         return Err(Error::Busy);
     }
     let payer = task.account().ok_or(Error::NotFound)?;

@@ -49,7 +49,7 @@ fn end_wait(thread: Ref<Thread>, cause: Option<Cause>) {
             State::Sending(receiver) => Domain::lock_homes(thread, receiver),
             State::SendingUnbound(gate) => gate.binding.lock_queue(thread),
             State::Receiving(_) | State::Calling => Domain::lock_with(thread),
-            State::New | State::Ready | State::Dead => return,
+            State::New | State::Ready | State::Kept | State::Dead => return,
         };
         if thread.state.get(&domain) != state {
             continue;

@@ -81,7 +81,7 @@ impl AddressSpace {
                 Err(PageError::Busy) => return Err(InTheWay(dataspace)),
             },
             (Kind::Private, Some(dataspace)) => self.fill_private(&inner, region, address, access, dataspace),
-            _ => self.fill_anonymous(&inner, region, address),
+            _ => self.fill_anonymous(&inner, region, address, access),
         };
         Ok(match result {
             Ok(()) => FaultOutcome::Resolved,
@@ -91,14 +91,36 @@ impl AddressSpace {
     }
 
     #[inline]
-    fn fill_anonymous(&self, inner: &Inner, region: Node, address: u64) -> Result<(), Error> {
-        if let Ok(slot) = inner.table.slot(address)
+    fn fill_anonymous(&self, inner: &Inner, region: Node, address: u64, access: Access) -> Result<(), Error> {
+        let place = inner.table.own_slot(address, &inner.holdings)?;
+        if let Ok(slot) = &place
             && let Some(leaf) = slot.get()
         {
-            self.replace(&slot, address, leaf, leaf.with_access(region.access()));
-            return Ok(());
+            return self.use_present(inner, region, address, access, (slot, leaf));
         }
-        inner.map_owned(&self.account, address, region.access()).map(drop)
+        let frame = inner.holdings.take_page(address, true)?;
+        inner.link(place, address, Leaf::owned(frame, region.access()))
+    }
+
+    /// Lets a private page that is there be used as its region permits: one of the space's own as it is, one that somebody
+    /// else keeps (the dataspace, a snapshot) until it is to be written.
+    fn use_present(
+        &self,
+        inner: &Inner,
+        region: Node,
+        address: u64,
+        access: Access,
+        (slot, leaf): (&Slot<'_>, Leaf),
+    ) -> Result<(), Error> {
+        let new = if leaf.is_owned() {
+            leaf.with_access(region.access())
+        } else if access != Access::WRITE {
+            leaf.with_access(region.access() - Access::WRITE)
+        } else {
+            Leaf::owned(inner.copy_of(address, leaf.frame())?, region.access())
+        };
+        self.replace(slot, address, leaf, new);
+        Ok(())
     }
 
     /// Maps a dataspace's page.
@@ -133,25 +155,24 @@ impl AddressSpace {
         access: Access,
         dataspace: Ref<Dataspace>,
     ) -> Result<(), Error> {
-        let present = inner.table.slot(address).ok().and_then(|slot| slot.get());
         let number = region.offset_of(address) / PAGE_SIZE;
-        match present {
-            Some(leaf) if leaf.is_owned() => self.put(inner, address, leaf.with_access(region.access())),
-            _ if access != Access::WRITE => {
-                self.show(inner, region, address, access, dataspace.sealed_page(number))
-            }
-            _ => {
-                let frame = self.account.allocate_frame(false)?;
-                dataspace.fill_frame(number, frame);
-                self.put(inner, address, Leaf::owned(frame, region.access()))
-                    .inspect_err(|_| self.account.free_frame(frame))
-            }
+        let place = inner.table.own_slot(address, &inner.holdings)?;
+        if let Ok(slot) = &place
+            && let Some(leaf) = slot.get()
+        {
+            return self.use_present(inner, region, address, access, (slot, leaf));
         }
+        if access != Access::WRITE {
+            return self.show(inner, region, address, access, dataspace.sealed_page(number));
+        }
+        let frame = inner.holdings.take_page(address, false)?;
+        dataspace.fill_frame(number, frame);
+        inner.link(place, address, Leaf::owned(frame, region.access()))
     }
 
     /// Maps a page, whatever is there now.
     fn put(&self, inner: &Inner, address: u64, leaf: Leaf) -> Result<(), Error> {
-        match inner.table.slot(address) {
+        match inner.table.own_slot(address, &inner.holdings)? {
             Ok(slot) => {
                 match slot.get() {
                     Some(old) => self.replace(&slot, address, old, leaf),
@@ -159,7 +180,7 @@ impl AddressSpace {
                 }
                 Ok(())
             }
-            Err(missing) => PageTable::install(missing, address, leaf, &self.account),
+            Err(missing) => PageTable::install(missing, address, leaf, &inner.holdings),
         }
     }
 

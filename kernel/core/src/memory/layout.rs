@@ -1,12 +1,16 @@
 //! Changes to the regions of an address space, together with their pages; its lock is held.
-#![expect(unsafe_code, reason = "regions are freed by hand")]
+#![expect(unsafe_code, reason = "regions are freed by hand; pages are copied")]
 
 use super::address::{PhysAddr, UserRange};
 use super::dataspace::Leaving;
-use super::page_table::{Leaf, PageTable, Reclaim, SPAN_END, TABLE_SPAN};
+use super::frame;
+use super::holdings::Holdings;
+use super::page_table::{Leaf, Missing, PageTable, Reclaim, Records, SPAN_END, Slot, TABLE_SPAN};
 use super::region::{Kind, Node, Plan, Regions};
 use super::space::{AddressSpace, PIECE};
 use crate::account::Account;
+use crate::machine::machine_copy_page;
+use crate::object::Ref;
 use crate::sync::Guard;
 use l4::region::Access;
 use l4::{Error, PAGE_SIZE};
@@ -15,25 +19,42 @@ use l4::{Error, PAGE_SIZE};
 pub(super) struct Inner {
     pub(super) regions: Regions,
     pub(super) table: PageTable,
+    pub(super) holdings: Holdings,
+    /// The space began as a copy of an image: some tables may be the image's.
+    shares_tables: bool,
+    /// What an image owns.
+    pub(super) records: Records,
     pub(super) phase: Phase,
+    /// While a space ends whose holdings are not known: everything below this address is given back.
+    released: u64,
     /// A dataspace whose last user was a region that has gone, to be settled by who lets go of the lock.
     pub(super) leaving: Option<Leaving>,
 }
 
 /// How far a space's life is.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Live,
+    /// Becoming an image; what lies below this address shows no changing dataspace any more.
+    Freezing {
+        unshared: u64,
+    },
+    /// An image.
+    Frozen,
     Ending,
     Gone,
 }
 
 impl Inner {
-    pub(super) fn new(table: PageTable) -> Inner {
+    pub(super) fn new(account: Ref<Account>, table: PageTable, regions: Regions) -> Inner {
         Inner {
-            regions: Regions::new(),
+            shares_tables: regions.are_borrowed(),
+            regions,
             table,
+            holdings: Holdings::new(account),
+            records: Records::new(),
             phase: Phase::Live,
+            released: 0,
             leaving: None,
         }
     }
@@ -72,13 +93,102 @@ impl Inner {
             unsafe { Regions::free(&space.account, node) };
             return Err(error);
         }
+        node.set_registered(node.dataspace().is_some());
         self.regions.insert(node);
         Ok(node)
     }
 
+    /// Makes the regions the space's own, if they are a snapshot's: before anything about them changes.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`]; [`Error::NotFound`] if the end of a dataspace has begun that is shown unsealed. Then nothing has
+    /// changed.
+    #[inline]
+    pub(super) fn own_regions(&mut self, space: &AddressSpace) -> Result<(), Error> {
+        if self.regions.are_borrowed() {
+            self.copy_regions(space)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The same for one region, which is then found again.
+    pub(super) fn own_region(&mut self, space: &AddressSpace, region: Node) -> Result<Node, Error> {
+        if !self.regions.are_borrowed() {
+            return Ok(region);
+        }
+        let start = region.start();
+        self.copy_regions(space)?;
+        self.regions.find(start).ok_or(Error::NotFound)
+    }
+
+    /// Unmaps the pages of `from..to` in a region, as far as the budget goes. Returns the first address that is not dealt
+    /// with.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`] if a table that a snapshot shares has to be copied and that can't be paid for; nothing is
+    /// unmapped then.
+    pub(super) fn unmap(
+        &self,
+        space: &AddressSpace,
+        from: u64,
+        to: u64,
+        budget: &mut u32,
+    ) -> Result<u64, Error> {
+        let mut reclaim = Reclaim::new();
+        let result = self.unmap_into(from, to, budget, &mut reclaim);
+        reclaim.finish(space.root(), &space.account, self.phase == Phase::Live);
+        result
+    }
+
+    fn unmap_into(&self, from: u64, to: u64, budget: &mut u32, reclaim: &mut Reclaim) -> Result<u64, Error> {
+        let to = if self.shares_tables {
+            self.table
+                .own_range(from, to, true, budget, (&self.holdings, reclaim))?
+        } else {
+            to
+        };
+        Ok(self.table.unmap(from, to, budget, reclaim))
+    }
+
+    #[cold]
+    fn copy_regions(&mut self, space: &AddressSpace) -> Result<(), Error> {
+        let borrowed = core::mem::replace(&mut self.regions, Regions::new());
+        let mut at = 0;
+        while let Some(region) = borrowed.at_or_behind(at) {
+            at = region.end();
+            if let Err(error) = self.copy_region(space, region) {
+                while let Some(node) = self.regions.any() {
+                    self.remove_region(&space.account, node);
+                    // The snapshot shows the dataspace as well, so this was not the last view.
+                    debug_assert!(self.leaving.is_none());
+                }
+                self.regions = borrowed;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_region(&mut self, space: &AddressSpace, region: Node) -> Result<(), Error> {
+        let node = Regions::allocate(&space.account, space, &region.plan_from(region.start())?)?;
+        if region.shows_unsealed()
+            && let Some(dataspace) = region.dataspace()
+        {
+            if let Err(error) = dataspace.add_copied_view(node) {
+                // SAFETY: The node was allocated above, and is in no tree and in no list.
+                unsafe { Regions::free(&space.account, node) };
+                return Err(error);
+            }
+            node.set_registered(true);
+        }
+        self.regions.insert(node);
+        Ok(())
+    }
+
     pub(super) fn remove_region(&mut self, account: &Account, node: Node) {
         self.regions.remove(node);
-        if let Some(dataspace) = node.dataspace() {
+        if let Some(dataspace) = node.dataspace().filter(|_| node.is_registered()) {
             debug_assert!(self.leaving.is_none(), "settled before the next region goes");
             self.leaving = dataspace.remove_view(node);
         }
@@ -115,23 +225,16 @@ impl Inner {
 
     /// Splits a region at an address inside of it and returns the second part.
     fn split(&mut self, space: &AddressSpace, region: Node, address: u64) -> Result<Node, Error> {
-        let plan = Plan {
-            range: UserRange::new(address, region.end() - address)?,
-            kind: region.kind(),
-            access: region.access(),
-            limit: region.limit(),
-            dataspace: region
-                .dataspace()
-                .map(|dataspace| (dataspace, region.offset_of(address))),
-        };
+        let plan = region.plan_from(address)?;
         let second = Regions::allocate(&space.account, space, &plan)?;
         let head = address - region.start();
         second.progress.set(region.progress.get().saturating_sub(head));
         region.progress.set(region.progress.get().min(head));
         self.regions.resize(region, region.start(), address);
         self.regions.insert(second);
-        if let Some(dataspace) = region.dataspace() {
+        if let Some(dataspace) = region.dataspace().filter(|_| region.is_registered()) {
             dataspace.split_view(region, second);
+            second.set_registered(true);
         }
         Ok(second)
     }
@@ -155,7 +258,13 @@ impl Inner {
         let mut short_budget = SHORT as u32 + 8;
         let budget = if cut_end { &mut short_budget } else { budget };
         let mut reclaim = Reclaim::new();
-        let reached = self.table.unmap(from, to, budget, &mut reclaim);
+        let reached = match self.unmap_into(from, to, budget, &mut reclaim) {
+            Ok(reached) => reached,
+            Err(error) => {
+                self.join_neighbours(&space.account, region);
+                return Err(error);
+            }
+        };
         if cut_end {
             debug_assert_eq!(reached, to);
             self.regions.resize(region, region.start(), from);
@@ -169,6 +278,24 @@ impl Inner {
         self.prune(from, reached, &mut reclaim);
         reclaim.finish(space.root(), &space.account, self.phase == Phase::Live);
         Ok(reached)
+    }
+
+    /// Frees the pages and tables of a space that ends, all but the root. True when nothing is left.
+    pub(super) fn release_memory(&mut self, account: &Account, budget: &mut u32) -> bool {
+        if !self.records.release(budget, account) {
+            return false;
+        }
+        if !self.holdings.is_complete() {
+            return self.table.release_all(&mut self.released, budget, account);
+        }
+        while *budget > 0 {
+            let Some(holding) = self.holdings.pop() else {
+                return true;
+            };
+            *budget -= 1;
+            self.table.release(holding, account);
+        }
+        false
     }
 
     /// Frees the tables of a range without regions that no neighbour needs.
@@ -229,7 +356,7 @@ impl Inner {
             return Ok(end);
         }
         // How far one piece gets has to be known before the region is split there.
-        let end = self.table.visit(at, end, &mut { PIECE }, |_, _| true);
+        let end = self.own_piece(at, end)?;
         let region = self.carve(space, region, at, end)?;
         region.set_access(access);
         let read_only = access - Access::WRITE;
@@ -249,6 +376,18 @@ impl Inner {
         Ok(end)
     }
 
+    /// Finds the end of a piece of `at..end` whose pages can be changed at one go, in tables of the space's own.
+    fn own_piece(&self, at: u64, end: u64) -> Result<u64, Error> {
+        let end = self.table.visit(at, end, &mut { PIECE }, |_, _| true);
+        if !self.shares_tables {
+            return Ok(end);
+        }
+        let mut reclaim = Reclaim::new();
+        // Nothing is unlinked, so nothing has to be reclaimed.
+        self.table
+            .own_range(at, end, false, &mut { PIECE }, (&self.holdings, &mut reclaim))
+    }
+
     /// Makes `start..end`, which lies in `region`, a region of its own. Nothing changed if that fails.
     fn carve(&mut self, space: &AddressSpace, region: Node, start: u64, end: u64) -> Result<Node, Error> {
         let mut part = region;
@@ -264,20 +403,40 @@ impl Inner {
         Ok(part)
     }
 
-    /// Maps a new zeroed page that the space owns.
-    pub(super) fn map_owned(
-        &self,
-        account: &Account,
-        address: u64,
-        access: Access,
-    ) -> Result<PhysAddr, Error> {
-        let frame = account.allocate_frame(true)?;
-        let leaf = Leaf::owned(frame, access);
-        match self.table.slot(address) {
-            Ok(slot) => slot.set(leaf),
-            Err(missing) => PageTable::install(missing, address, leaf, account)
-                .inspect_err(|_| account.free_frame(frame))?,
-        }
+    /// Maps a new zeroed page that the space owns where nothing is mapped.
+    pub(super) fn map_owned(&self, address: u64, access: Access) -> Result<PhysAddr, Error> {
+        let place = self.table.own_slot(address, &self.holdings)?;
+        let frame = self.holdings.take_page(address, true)?;
+        self.link(place, address, Leaf::owned(frame, access))?;
         Ok(frame)
+    }
+
+    /// Makes an entry map a page that was taken for it; on an error the page is given back.
+    #[inline]
+    pub(super) fn link(
+        &self,
+        place: Result<Slot<'_>, Missing>,
+        address: u64,
+        leaf: Leaf,
+    ) -> Result<(), Error> {
+        match place {
+            Ok(slot) => {
+                slot.set(leaf);
+                Ok(())
+            }
+            Err(missing) => PageTable::install(missing, address, leaf, &self.holdings)
+                .inspect_err(|_| self.holdings.give_back(leaf.frame())),
+        }
+    }
+
+    /// A page of the space's own with the contents of a frame that somebody else keeps.
+    pub(super) fn copy_of(&self, address: u64, kept: PhysAddr) -> Result<PhysAddr, Error> {
+        if kept == frame::zeroes() {
+            return self.holdings.take_page(address, true);
+        }
+        let copy = self.holdings.take_page(address, false)?;
+        // SAFETY: The new frame is ours alone; the other one stays as it is as long as an entry shows it.
+        unsafe { machine_copy_page(copy, kept) };
+        Ok(copy)
     }
 }

@@ -14,6 +14,8 @@ pub mod dataspace;
 pub mod fault;
 pub mod frame;
 mod frame_tree;
+mod holdings;
+mod image;
 #[cfg(test)]
 mod journal;
 mod layout;
@@ -27,4 +29,5 @@ mod views;
 pub use address::{PhysAddr, UserRange};
 pub use dataspace::Dataspace;
 pub use fault::FaultOutcome;
+pub use image::ImageSize;
 pub use space::{AddressSpace, RegionInfo};

@@ -68,6 +68,8 @@ pub(crate) struct Region {
     /// Offset into the dataspace, in bytes.
     offset: Cell<u64>,
     space: NonNull<AddressSpace>,
+    /// Stands in the dataspace's list of views. A clone's copy of a view of sealed memory does not: the snapshot's does.
+    registered: Cell<bool>,
     left: Cell<Option<Node>>,
     right: Cell<Option<Node>>,
     /// First and last address of the subtree, and the largest gap between its regions.
@@ -108,6 +110,16 @@ impl Deref for Node {
 }
 
 impl Node {
+    /// The pointer, for who keeps it elsewhere.
+    pub(super) fn as_ptr(self) -> *mut Region {
+        self.0.as_ptr()
+    }
+
+    /// The node that a pointer of [`Self::as_ptr`] is.
+    pub(super) fn from_raw(region: NonNull<Region>) -> Node {
+        Node(region)
+    }
+
     fn priority(self) -> u64 {
         (self.0.as_ptr() as u64 / UNIT as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
@@ -191,10 +203,39 @@ impl Region {
         self.space
     }
 
+    /// Tells whether the region shows a dataspace whose contents may still change.
+    pub(super) fn shows_unsealed(&self) -> bool {
+        self.kind() == Kind::Shared && self.dataspace().is_some_and(|dataspace| !dataspace.is_sealed())
+    }
+
+    /// Tells whether the region stands in its dataspace's list of views.
+    #[inline]
+    pub(crate) fn is_registered(&self) -> bool {
+        self.registered.get()
+    }
+
+    pub(super) fn set_registered(&self, registered: bool) {
+        self.registered.set(registered);
+    }
+
+    /// What a region would be that is the part of this one from `start` on.
+    pub(super) fn plan_from(&self, start: u64) -> Result<Plan, Error> {
+        Ok(Plan {
+            range: UserRange::new(start, self.end() - start)?,
+            kind: self.kind(),
+            access: self.access(),
+            limit: self.limit(),
+            dataspace: self
+                .dataspace()
+                .map(|dataspace| (dataspace, self.offset_of(start))),
+        })
+    }
+
     /// Leaves only the range taken, with nothing to see.
     pub(crate) fn reserve(&self) {
         self.kind.set(Kind::Reserved);
         self.dataspace.set(None);
+        self.registered.set(false);
         self.offset.set(0);
         self.progress.set(0);
     }
@@ -208,7 +249,9 @@ impl Region {
         same && match self.kind() {
             Kind::Anonymous | Kind::Reserved => true,
             Kind::Shared | Kind::Private => {
-                self.dataspace() == next.dataspace() && self.offset_of(self.end()) == next.offset.get()
+                self.dataspace() == next.dataspace()
+                    && self.is_registered() == next.is_registered()
+                    && self.offset_of(self.end()) == next.offset.get()
             }
             Kind::Utcb => false,
         }
@@ -231,6 +274,8 @@ pub(crate) struct Regions {
     root: Option<Node>,
     /// The region that was found last: the next fault is likely to be in it.
     last_found: Option<Node>,
+    /// They are a snapshot's: nothing about them may be changed.
+    borrowed: bool,
 }
 
 impl Regions {
@@ -238,7 +283,23 @@ impl Regions {
         Regions {
             root: None,
             last_found: None,
+            borrowed: false,
         }
+    }
+
+    /// The regions of a snapshot, whose tree has this root and stays as it is.
+    pub(super) const fn borrow(root: Option<Node>) -> Regions {
+        Regions {
+            root,
+            last_found: None,
+            borrowed: true,
+        }
+    }
+
+    /// Tells whether they are a snapshot's.
+    #[inline]
+    pub(super) const fn are_borrowed(&self) -> bool {
+        self.borrowed
     }
 
     /// A region that is not in the tree yet.
@@ -261,6 +322,7 @@ impl Regions {
             dataspace: Cell::new(plan.dataspace.map(|(dataspace, _)| dataspace)),
             offset: Cell::new(plan.dataspace.map_or(0, |(_, offset)| offset)),
             space: NonNull::from_ref(space),
+            registered: Cell::new(false),
             left: Cell::new(None),
             right: Cell::new(None),
             first: Cell::new(0),
@@ -339,6 +401,21 @@ impl Regions {
         best
     }
 
+    /// All regions, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Node> {
+        core::iter::successors(self.at_or_behind(0), |region| self.at_or_behind(region.end()))
+    }
+
+    /// A region that is quick to remove.
+    pub(crate) fn any(&self) -> Option<Node> {
+        self.root.filter(|_| !self.borrowed)
+    }
+
+    /// The root of the tree.
+    pub(super) fn root(&self) -> Option<Node> {
+        self.root
+    }
+
     /// The lowest address at or behind `from` with `size` free bytes.
     pub(crate) fn find_gap(&self, from: u64, size: u64) -> Option<u64> {
         let fits = |start: u64, end: u64| (start.checked_add(size)? <= end).then_some(start);
@@ -352,6 +429,7 @@ impl Regions {
 
     /// Adds a region that overlaps none.
     pub(crate) fn insert(&mut self, node: Node) {
+        debug_assert!(!self.borrowed);
         node.left.set(None);
         node.right.set(None);
         self.root = Some(insert(self.root, node.update()));
@@ -359,6 +437,7 @@ impl Regions {
 
     /// Takes a region out.
     pub(crate) fn remove(&mut self, node: Node) {
+        debug_assert!(!self.borrowed);
         self.last_found = None;
         self.root = remove(self.root, node);
     }

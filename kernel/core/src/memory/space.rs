@@ -8,13 +8,15 @@
 
 use super::address::{PhysAddr, UserRange};
 use super::dataspace::Dataspace;
+use super::image::Image;
 use super::layout::{Inner, Phase};
 use super::page_table::{PageTable, Reclaim};
-use super::region::{Kind, Node, Plan};
+use super::region::{Kind, Node, Plan, Regions};
 use super::views::Work;
 use crate::account::Account;
 use crate::object::Ref;
-use crate::sync::{Rank, SpinLock};
+use crate::objects;
+use crate::sync::{Guard, Rank, SpinLock};
 use core::ptr::NonNull;
 use l4::region::{Access, Backing};
 use l4::{Error, PAGE_SIZE};
@@ -26,6 +28,7 @@ pub(super) const PIECE: u32 = 256;
 pub struct AddressSpace {
     pub(super) account: Ref<Account>,
     root: PhysAddr,
+    pub(super) image: Image,
     pub(super) inner: SpinLock<Inner>,
 }
 
@@ -61,12 +64,16 @@ impl AddressSpace {
     /// [`Error::NoMemory`].
     pub fn new(account: Ref<Account>) -> Result<AddressSpace, Error> {
         let table = PageTable::create(&account)?;
-        let inner = Inner::new(table);
-        Ok(AddressSpace {
+        Ok(AddressSpace::with(account, table, Regions::new()))
+    }
+
+    pub(super) fn with(account: Ref<Account>, table: PageTable, regions: Regions) -> AddressSpace {
+        AddressSpace {
             account,
             root: table.root(),
-            inner: SpinLock::new(Rank::Space, inner),
-        })
+            image: Image::new(),
+            inner: SpinLock::new(Rank::Space, Inner::new(account, table, regions)),
+        }
     }
 
     /// The root table, to be loaded.
@@ -109,6 +116,7 @@ impl AddressSpace {
         let kind = Kind::from(backing);
         let dataspace = check_view(kind, access, size, dataspace)?;
         let mut inner = self.lock()?;
+        inner.own_regions(self)?;
         let start = if search {
             inner.regions.find_gap(start, size).ok_or(Error::NoSpace)?
         } else {
@@ -130,13 +138,13 @@ impl AddressSpace {
     /// The lock, while the space is in use.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the space's end has begun.
-    fn lock(&self) -> Result<crate::sync::Guard<'_, Inner>, Error> {
+    /// [`Error::NotFound`] if the space's end has begun, [`Error::Busy`] if it is an image.
+    pub(super) fn lock(&self) -> Result<Guard<'_, Inner>, Error> {
         let inner = self.inner.lock();
-        if inner.phase == Phase::Live {
-            Ok(inner)
-        } else {
-            Err(Error::NotFound)
+        match inner.phase {
+            Phase::Live => Ok(inner),
+            Phase::Freezing { .. } | Phase::Frozen => Err(Error::Busy),
+            Phase::Ending | Phase::Gone => Err(Error::NotFound),
         }
     }
 
@@ -173,6 +181,7 @@ impl AddressSpace {
             return Err(Error::Busy);
         }
         *budget -= 1;
+        let region = inner.own_region(self, region)?;
         let (from, to) = (at.max(region.start()), end.min(region.end()));
         let reached = inner.detach_part(self, region, from, to, budget);
         Inner::unlock_and_settle(inner);
@@ -191,6 +200,7 @@ impl AddressSpace {
         let mut budget = PIECE;
         let mut inner = self.lock()?;
         inner.check_protect(range.start(), range.end(), access)?;
+        inner.own_regions(self)?;
         let mut at = range.start();
         while at < range.end() && budget > 0 {
             match inner.protect_part(self, at, range.end(), access, &mut budget) {
@@ -206,7 +216,8 @@ impl AddressSpace {
     /// as its dataspace. Returns how many bytes are dealt with.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the space's end has begun.
+    /// [`Error::NotFound`] if the space's end has begun, [`Error::NoMemory`] if a table that a snapshot shares has to be
+    /// copied and that can't be paid for; nothing is given back then.
     pub fn discard(&self, start: u64, size: u64) -> Result<u64, Error> {
         let range = UserRange::new(start, size)?;
         let mut budget = PIECE;
@@ -222,12 +233,15 @@ impl AddressSpace {
                 break;
             };
             let (from, to) = (at.max(region.start()), range.end().min(region.end()));
-            at = to;
             budget -= 1;
-            if matches!(region.kind(), Kind::Anonymous | Kind::Private) {
-                let mut reclaim = Reclaim::new();
-                at = inner.table.unmap(from, to, &mut budget, &mut reclaim);
-                reclaim.finish(self.root, &self.account, true);
+            if !matches!(region.kind(), Kind::Anonymous | Kind::Private) {
+                at = to;
+                continue;
+            }
+            match inner.unmap(self, from, to, &mut budget) {
+                Ok(reached) => at = reached,
+                Err(error) if at == range.start() => return Err(error),
+                Err(_) => break,
             }
         }
         Ok(at - range.start())
@@ -255,6 +269,7 @@ impl AddressSpace {
         let range = UserRange::new(address, PAGE_SIZE)?;
         let mut inner = self.lock()?;
         inner.check_free(range)?;
+        inner.own_regions(self)?;
         let plan = Plan {
             range,
             kind: Kind::Utcb,
@@ -263,7 +278,7 @@ impl AddressSpace {
             dataspace: None,
         };
         let node = inner.add_region(self, &plan)?;
-        let mapped = inner.map_owned(&self.account, address, Access::READ_WRITE);
+        let mapped = inner.map_owned(address, Access::READ_WRITE);
         if mapped.is_err() {
             inner.remove_region(&self.account, node);
         }
@@ -273,6 +288,10 @@ impl AddressSpace {
     /// Takes a UTCB's page away; its thread is gone.
     pub fn unmap_utcb(&self, address: u64) {
         let mut inner = self.inner.lock();
+        if matches!(inner.phase, Phase::Freezing { .. } | Phase::Frozen) {
+            // It goes with the image.
+            return;
+        }
         let Some(region) = inner
             .regions
             .find(address)
@@ -284,32 +303,37 @@ impl AddressSpace {
         let (start, end) = (region.start(), region.end());
         let mut reclaim = Reclaim::new();
         inner.table.unmap(start, end, &mut { PIECE }, &mut reclaim);
-        inner.remove_region(&self.account, region);
-        inner.prune(start, end, &mut reclaim);
+        // A snapshot's region stays, as a place that is taken: taking it away would need memory.
+        if !inner.regions.are_borrowed() {
+            inner.remove_region(&self.account, region);
+            inner.prune(start, end, &mut reclaim);
+        }
         reclaim.finish(self.root, &self.account, live);
     }
 
     /// Gives everything back, in pieces, when no CPU uses the space any more. True when nothing is left.
     pub fn destroy_step(&self, budget: &mut u32) -> bool {
-        loop {
+        let mut inner = self.inner.lock();
+        if inner.phase == Phase::Gone {
+            return true;
+        }
+        inner.phase = Phase::Ending;
+        if !inner.release_memory(&self.account, budget) {
+            return false;
+        }
+        drop(inner);
+        while *budget > 0 {
             let mut inner = self.inner.lock();
-            if inner.phase == Phase::Gone {
-                return true;
-            }
-            inner.phase = Phase::Ending;
-            let Some(region) = inner.regions.at_or_behind(0) else {
+            let Some(region) = inner.regions.any() else {
                 inner.phase = Phase::Gone;
                 inner.table.free_root(&self.account);
                 return true;
             };
-            if *budget == 0 {
-                return false;
-            }
             *budget -= 1;
-            // How far it got is found out by the next round; whole regions need no memory, so it can't fail.
-            let _ = inner.detach_part(self, region, region.start(), region.end(), budget);
+            inner.remove_region(&self.account, region);
             Inner::unlock_and_settle(inner);
         }
+        false
     }
 
     /// Does a dataspace's work on its view that starts at `start`, as far as the budget goes. Nothing happens if that
@@ -320,6 +344,14 @@ impl AddressSpace {
             return;
         };
         if region.start() != start || !dataspace.is(region.dataspace()) {
+            return;
+        }
+        if work == Work::Revoke && matches!(inner.phase, Phase::Freezing { .. } | Phase::Frozen) {
+            // Copies of the image show it too: the image's end is theirs, and the view goes with it.
+            drop(inner);
+            if let Some(owner) = self.image_owner() {
+                objects::delete(owner);
+            }
             return;
         }
         let (from, to) = work_range(region, dataspace, work);

@@ -97,6 +97,20 @@ impl Dataspace {
         Ok(())
     }
 
+    /// Enters a copy of a region that is entered, and stays so meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the dataspace is being taken from its views.
+    pub(super) fn add_copied_view(&self, node: Node) -> Result<(), Error> {
+        let mut state = self.state.lock();
+        if self.is_deleted() {
+            return Err(Error::NotFound);
+        }
+        self.add_further_user(&mut state);
+        state.views.push(node);
+        Ok(())
+    }
+
     /// Takes a region out.
     #[must_use]
     pub(super) fn remove_view(&self, node: Node) -> Option<Leaving> {

@@ -69,7 +69,7 @@ impl Gate {
             if gate.binding.thread().is_some() {
                 continue;
             }
-            if thread.state.get(&domain) == State::Dead || thread.header.is_dead() {
+            if matches!(thread.state.get(&domain), State::Kept | State::Dead) || thread.header.is_dead() {
                 return Err(Error::NotFound);
             }
             gate.label.store(label, Ordering::Relaxed);

@@ -79,7 +79,7 @@ impl Irq {
             if irq.binding.thread().is_some() {
                 continue;
             }
-            if thread.state.get(&domain) == State::Dead || thread.header.is_dead() {
+            if matches!(thread.state.get(&domain), State::Kept | State::Dead) || thread.header.is_dead() {
                 return Err(Error::NotFound);
             }
             irq.label.store(label, Ordering::Relaxed);

@@ -6,6 +6,7 @@ mod gate;
 mod irq;
 mod machine;
 mod scheduler;
+mod snapshot;
 mod task;
 mod thread_end;
 
@@ -15,6 +16,8 @@ pub(crate) use irq::move_timers;
 pub use irq::{Irq, Line, interrupt, lines, run_deferred};
 pub use machine::{Debug, Icu, Platform, Vcon};
 pub use scheduler::Scheduler;
+pub use snapshot::Snapshot;
+pub(crate) use snapshot::{Own, OwnSlot};
 pub use task::Task;
 
 use crate::account::{Account, Progress};
@@ -44,6 +47,9 @@ pub(crate) fn destroy_step(object: Ref<Header>, budget: &mut u32) -> Progress {
         Kind::Dataspace => object
             .downcast::<Dataspace>()
             .is_none_or(|dataspace| dataspace.destroy_step(budget)),
+        Kind::Snapshot => object
+            .downcast::<Snapshot>()
+            .is_none_or(|snapshot| snapshot.destroy_step(budget)),
         Kind::Scheduler | Kind::Icu | Kind::Vcon | Kind::Debug | Kind::Platform => true,
     };
     if done {
@@ -61,8 +67,20 @@ pub(crate) fn begin_end(object: Ref<Header>) {
 }
 
 /// Begins an object's end by the will of who may delete it, or with its account: a dataspace is then taken from the
-/// regions that show it as well, while one that is only dropped stays for them.
+/// regions that show it as well, and a snapshot ends with its clones, while one that is only dropped stays for them.
 pub(crate) fn delete(object: Ref<Header>) {
+    // A task that has become a snapshot ends with it.
+    let object = object
+        .downcast::<Task>()
+        .and_then(|task| task.space.image_owner())
+        .unwrap_or(object);
+    if let Some(snapshot) = object.downcast::<Snapshot>() {
+        snapshot.delete();
+        if snapshot.take_orphaned() && object.count_if_any() {
+            crate::reaper::reopen(object);
+            return;
+        }
+    }
     if let Some(dataspace) = object.downcast::<Dataspace>() {
         dataspace.delete();
         if dataspace.take_orphaned() && object.count_if_any() {

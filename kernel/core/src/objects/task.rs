@@ -1,6 +1,7 @@
 //! Tasks: an address space and a capability space.
 #![expect(unsafe_code, reason = "an object's type is vouched for")]
 
+use super::snapshot::{CloneLinks, Snapshot};
 use crate::account::Account;
 use crate::capability::{self, CapTable};
 use crate::memory::AddressSpace;
@@ -9,7 +10,8 @@ use crate::reaper;
 use crate::sync::{Rank, SpinLock};
 use crate::thread::Thread;
 use crate::tlb;
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use l4::{CapIndex, Error};
 
 /// A task.
@@ -23,6 +25,11 @@ pub struct Task {
     first_thread: AtomicPtr<Thread>,
     /// While the task ends: the next slot to empty.
     cursor: AtomicU32,
+    /// The snapshot that the task began as.
+    base: Option<Ref<Snapshot>>,
+    /// The task stands in the snapshot's list of clones.
+    is_listed: AtomicBool,
+    pub(super) clone_links: CloneLinks,
 }
 
 // SAFETY: `repr(C)` with the header first.
@@ -36,15 +43,57 @@ impl Task {
     /// Creates an empty task.
     pub fn create(account: Ref<Account>) -> Result<Ref<Task>, Error> {
         Account::try_create(account, |header| {
-            Ok(Task {
-                header,
-                space: AddressSpace::new(account)?,
-                caps: CapTable::new(),
-                threads: SpinLock::new(Rank::Space, ()),
-                first_thread: AtomicPtr::new(core::ptr::null_mut()),
-                cursor: AtomicU32::new(0),
-            })
+            let space = AddressSpace::new(account)?;
+            Ok(Task::with(header, space, CapTable::new(), None))
         })
+    }
+
+    /// Creates a task that begins as `base` is, yet without a thread.
+    ///
+    /// # Errors
+    /// [`Error::Again`] if the snapshot is not prepared yet, [`Error::NotFound`] if its end has begun, [`Error::NoMemory`].
+    pub(crate) fn begin_from(account: Ref<Account>, base: Ref<Snapshot>) -> Result<Ref<Task>, Error> {
+        if !base.is_ready() {
+            return Err(Error::Again);
+        }
+        let task = Account::try_create(account, |header| {
+            let space = AddressSpace::copy_image(account, base.space())?;
+            // SAFETY: The task is entered below, before anybody can see it; otherwise it ends at once, unseen.
+            let caps = unsafe { base.capabilities() };
+            Ok(Task::with(header, space, caps, Some(base)))
+        })?;
+        let entered = base.add_clone(task).and_then(|()| {
+            task.is_listed.store(true, Ordering::Release);
+            task.space.register_views(base.space())
+        });
+        entered.inspect_err(|_| reaper::destroy(task.erase()))?;
+        Ok(task)
+    }
+
+    fn with(header: Header, space: AddressSpace, caps: CapTable, base: Option<Ref<Snapshot>>) -> Task {
+        Task {
+            header,
+            space,
+            caps,
+            threads: SpinLock::new(Rank::Space, ()),
+            first_thread: AtomicPtr::new(core::ptr::null_mut()),
+            cursor: AtomicU32::new(0),
+            base,
+            is_listed: AtomicBool::new(false),
+            clone_links: CloneLinks::new(),
+        }
+    }
+
+    /// The snapshot that the task began as.
+    pub(super) fn base(&self) -> Option<Ref<Snapshot>> {
+        self.base
+    }
+
+    /// Tells whether `thread` is the task's only one.
+    pub(super) fn has_only(&self, thread: Ref<Thread>) -> bool {
+        let _list = self.threads.lock();
+        self.first_thread.load(Ordering::Relaxed) == thread.as_ptr()
+            && thread.sibling.load(Ordering::Relaxed).is_null()
     }
 
     /// The account that pays for the task's memory and capability table.
@@ -90,7 +139,18 @@ impl Task {
 
     /// Takes the dead task apart for a while: threads, capabilities, memory. True when it is done.
     pub(crate) fn destroy_step(&self, budget: &mut u32) -> bool {
-        self.end_threads() && self.empty_slots(budget) && self.end_space(budget)
+        self.end_threads() && self.empty_slots(budget) && self.end_space(budget) && self.leave_base()
+    }
+
+    /// Nothing of the snapshot is used any more.
+    fn leave_base(&self) -> bool {
+        if let Some(base) = self.base
+            && self.is_listed.swap(false, Ordering::AcqRel)
+        {
+            // SAFETY: Tasks are made by `Account::create` only, so this one is an object at its place.
+            base.remove_clone(unsafe { Ref::from_raw(NonNull::from_ref(self)) });
+        }
+        true
     }
 
     fn end_threads(&self) -> bool {

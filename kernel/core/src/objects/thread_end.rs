@@ -43,7 +43,7 @@ pub(crate) fn stop(thread: Ref<Thread>) -> bool {
             }
             thread.state.set(&domain, State::Dead);
         }
-        State::New => thread.state.set(&domain, State::Dead),
+        State::New | State::Kept => thread.state.set(&domain, State::Dead),
         State::Dead => {}
         // It began to wait again before we had the lock: next time.
         State::Sending(_) | State::SendingUnbound(_) | State::Receiving(_) | State::Calling => return false,

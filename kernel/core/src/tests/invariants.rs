@@ -118,7 +118,7 @@ fn check_thread(domain: &Domain, thread: Ref<Thread>, places: &Places) {
         }
         // What ends is taken off its CPU by that CPU.
         State::Dead => assert_eq!((ready, sending.len()), (0, 0), "{thread:?} is dead"),
-        State::New | State::Receiving(_) | State::Calling => {
+        State::New | State::Receiving(_) | State::Calling | State::Kept => {
             assert_eq!(
                 (running, ready, sending.len()),
                 (0, 0, 0),

@@ -99,6 +99,7 @@ pub(super) const KINDS: [Kind; Kind::COUNT] = [
     Kind::Gate,
     Kind::Irq,
     Kind::Dataspace,
+    Kind::Snapshot,
     Kind::Scheduler,
     Kind::Icu,
     Kind::Vcon,

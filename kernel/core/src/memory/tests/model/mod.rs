@@ -1,14 +1,15 @@
 //! Random operations on spaces and dataspaces against a model that copies everything at once.
 
-use super::world::{
-    Processor, World, clear, copy_in, delete_dataspace, destroy, drop_dataspace, seal, settle, space, whole,
-};
+mod data;
+
+use super::world::{Processor, World, delete_dataspace, destroy, drop_dataspace, seal, settle, space, whole};
 use crate::account::Account;
 use crate::memory::{AddressSpace, Dataspace, FaultOutcome};
 use crate::object::Ref;
 use l4::region::{Access, Backing};
 use l4::{Error, PAGE_SIZE};
 use proptest::prelude::*;
+use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
@@ -18,6 +19,7 @@ const BASE: u64 = (1 << 39) - WINDOW / 2 * PAGE_SIZE;
 /// Where in a page the test's word stands.
 const WORD: u64 = 16;
 const MAX_DATASPACES: usize = 6;
+const MAX_SPACES: usize = 5;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -48,6 +50,8 @@ enum Step {
     Copy(usize, usize, u64, u64, u64),
     Drop(usize),
     Delete(usize),
+    Freeze(usize),
+    Copied(usize),
 }
 
 fn access() -> impl Strategy<Value = Access> {
@@ -69,7 +73,7 @@ fn backing() -> impl Strategy<Value = Backing> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let space = 0..2usize;
+    let space = 0..MAX_SPACES;
     let range = (0..WINDOW, 1..12u64);
     let source = 0..MAX_DATASPACES;
     let page = 0..20u64;
@@ -95,6 +99,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(to, from, at, source, pages)| Step::Copy(to, from, at, source, pages)),
         1 => source.clone().prop_map(Step::Drop),
         1 => source.prop_map(Step::Delete),
+        1 => (0..MAX_SPACES).prop_map(Step::Freeze),
+        3 => (0..MAX_SPACES).prop_map(Step::Copied),
     ]
 }
 
@@ -137,12 +143,30 @@ enum Shows {
     Nothing,
 }
 
+/// A space as it should be.
+struct Space {
+    real: &'static AddressSpace,
+    processor: Processor,
+    pages: BTreeMap<u64, Page>,
+    frozen: bool,
+}
+
+impl Space {
+    fn new(real: &'static AddressSpace, pages: BTreeMap<u64, Page>) -> Space {
+        Space {
+            real,
+            processor: Processor::new(real),
+            pages,
+            frozen: false,
+        }
+    }
+}
+
 struct Model {
     account: Ref<Account>,
     owner: Ref<Account>,
-    spaces: [&'static AddressSpace; 2],
-    processors: [Processor; 2],
-    pages: [BTreeMap<u64, Page>; 2],
+    /// Copies of an image stand behind it.
+    spaces: Vec<Space>,
     data: Vec<Data>,
 }
 
@@ -153,14 +177,11 @@ fn address(page: u64) -> u64 {
 impl Model {
     fn new(world: &World) -> Model {
         let (account, owner) = (world.account(4000), world.account(4000));
-        let spaces = [space(account).unwrap(), space(account).unwrap()];
-        let processors = spaces.map(Processor::new);
+        let spaces = (0..2).map(|_| Space::new(space(account).unwrap(), BTreeMap::new()));
         Model {
             account,
             owner,
-            spaces,
-            processors,
-            pages: Default::default(),
+            spaces: spaces.collect(),
             data: Vec::new(),
         }
     }
@@ -169,30 +190,39 @@ impl Model {
         self.data.get(index).filter(|data| data.held)
     }
 
+    /// Tells whether a space can be worked with.
+    fn lives(&self, space: usize) -> bool {
+        self.spaces.get(space).is_some_and(|space| !space.frozen)
+    }
+
+    /// Tells whether an image shows a dataspace, so that its deletion would end the image.
+    fn is_in_image(&self, index: usize) -> bool {
+        let pages = self.spaces.iter().filter(|space| space.frozen);
+        let shown = pages.flat_map(|space| space.pages.values());
+        let mut of = shown.filter_map(|page| match page.shows {
+            Shows::Shared(data, _) | Shows::Private(data, _) | Shows::Copy(_, data, _) => Some(data),
+            _ => None,
+        });
+        of.any(|data| {
+            core::iter::successors(Some(data), |data| self.data[*data].parent).any(|data| data == index)
+        })
+    }
+
     fn step(&mut self, step: Step) {
         match step {
+            Step::Attach { space, .. }
+            | Step::Detach(space, ..)
+            | Step::Protect(space, ..)
+            | Step::Discard(space, ..)
+            | Step::Touch { space, .. }
+            | Step::Freeze(space)
+                if !self.lives(space) => {}
+            Step::Freeze(space) => self.freeze(space),
+            Step::Copied(image) => self.copy_image(image),
             Step::Attach { .. } => self.attach(step),
-            Step::Detach(space, start, pages) => {
-                whole(address(start), pages * PAGE_SIZE, |at, size| {
-                    self.spaces[space].detach(at, size)
-                })
-                .unwrap();
-                self.pages[space].retain(|page, _| !(start..start + pages).contains(page));
-            }
+            Step::Detach(space, start, pages) => self.detach(space, start, pages),
             Step::Protect(space, start, pages, access) => self.protect(space, start, pages, access),
-            Step::Discard(space, start, pages) => {
-                whole(address(start), pages * PAGE_SIZE, |at, size| {
-                    self.spaces[space].discard(at, size)
-                })
-                .unwrap();
-                for (_, page) in self.pages[space].range_mut(start..start + pages) {
-                    page.shows = match page.shows {
-                        Shows::Own(_) => Shows::Own(0),
-                        Shows::Copy(_, data, number) => Shows::Private(data, number),
-                        other => other,
-                    };
-                }
-            }
+            Step::Discard(space, start, pages) => self.discard(space, start, pages),
             Step::Touch {
                 space,
                 page,
@@ -217,7 +247,7 @@ impl Model {
                 drop_dataspace(self.data[index].real);
                 settle();
             }
-            Step::Delete(index) if self.held(index).is_some() => {
+            Step::Delete(index) if self.held(index).is_some() && !self.is_in_image(index) => {
                 delete_dataspace(self.data[index].real);
                 settle();
                 self.delete(index);
@@ -229,6 +259,30 @@ impl Model {
             }
             Step::Seal(_) => {}
             Step::Clear(..) | Step::Write(..) | Step::Copy(..) => self.change(step),
+        }
+    }
+
+    fn detach(&mut self, space: usize, start: u64, pages: u64) {
+        whole(address(start), pages * PAGE_SIZE, |at, size| {
+            self.spaces[space].real.detach(at, size)
+        })
+        .unwrap();
+        self.spaces[space]
+            .pages
+            .retain(|page, _| !(start..start + pages).contains(page));
+    }
+
+    fn discard(&mut self, space: usize, start: u64, pages: u64) {
+        whole(address(start), pages * PAGE_SIZE, |at, size| {
+            self.spaces[space].real.discard(at, size)
+        })
+        .unwrap();
+        for (_, page) in self.spaces[space].pages.range_mut(start..start + pages) {
+            page.shows = match page.shows {
+                Shows::Own(_) => Shows::Own(0),
+                Shows::Copy(_, data, number) => Shows::Private(data, number),
+                other => other,
+            };
         }
     }
 
@@ -248,7 +302,7 @@ impl Model {
         };
         let dataspace = self.held(source).map(|data| (data.real, offset * PAGE_SIZE));
         let uses = matches!(backing, Backing::Shared | Backing::Private);
-        let model = &self.pages[space];
+        let model = &self.spaces[space].pages;
         let free = |at: u64| model.range(at..at + pages).next().is_none();
         let place = if search {
             (start..).find(|at| free(*at))
@@ -267,7 +321,7 @@ impl Model {
             (_, Some(at)) => Ok(address(at)),
             (_, None) => Err(Error::Exists),
         };
-        let real = self.spaces[space].attach(
+        let real = self.spaces[space].real.attach(
             address(start),
             pages * PAGE_SIZE,
             access,
@@ -287,7 +341,7 @@ impl Model {
                 Backing::Reserved => Shows::Nothing,
             };
             let shown = Page::new(access, shows);
-            self.pages[space].insert(at + page, shown);
+            self.spaces[space].pages.insert(at + page, shown);
         }
     }
 
@@ -307,23 +361,23 @@ impl Model {
         let range = start..start + pages;
         let expected = range
             .clone()
-            .find_map(|number| refusal(self.pages[space].get(&number)))
+            .find_map(|number| refusal(self.spaces[space].pages.get(&number)))
             .map_or(Ok(()), Err);
         if expected.is_ok() {
             for number in range {
-                if let Some(page) = self.pages[space].get_mut(&number) {
+                if let Some(page) = self.spaces[space].pages.get_mut(&number) {
                     page.access = access;
                 }
             }
         }
         let real = whole(address(start), pages * PAGE_SIZE, |at, size| {
-            self.spaces[space].protect(at, size, access)
+            self.spaces[space].real.protect(at, size, access)
         });
         assert_eq!(real, expected);
     }
 
     fn touch(&mut self, space: usize, number: u64, access: Access, value: u64) {
-        let page = self.pages[space].get(&number).copied();
+        let page = self.spaces[space].pages.get(&number).copied();
         let expected = match page {
             None
             | Some(Page {
@@ -343,7 +397,7 @@ impl Model {
                 Shows::Nothing => 0,
             }),
         };
-        let (processor, at) = (&self.processors[space], address(number) + WORD);
+        let (processor, at) = (&self.spaces[space].processor, address(number) + WORD);
         match access {
             Access::WRITE => assert_eq!(
                 processor.write(at, value),
@@ -365,7 +419,7 @@ impl Model {
     }
 
     fn written(&mut self, space: usize, number: u64, value: u64) {
-        let Some(page) = self.pages[space].get_mut(&number) else {
+        let Some(page) = self.spaces[space].pages.get_mut(&number) else {
             return;
         };
         match page.shows {
@@ -378,98 +432,35 @@ impl Model {
         }
     }
 
-    fn child(&mut self, parent: usize) {
-        let Some(data) = self.held(parent) else { return };
-        let real = Dataspace::create_child(self.account, data.real);
-        assert_eq!(real.is_ok(), data.sealed);
-        if let Ok(real) = real {
-            let words = data.words.clone();
-            self.data.push(Data {
-                real,
-                words,
-                sealed: false,
-                held: true,
-                parent: Some(parent),
-            });
-        }
+    /// Makes a space an image, in small pieces.
+    fn freeze(&mut self, space: usize) {
+        let space = &mut self.spaces[space];
+        space.real.begin_image(self.owner.erase()).unwrap();
+        while !space.real.freeze(&mut 3).unwrap() {}
+        space.frozen = true;
+        assert_eq!(space.real.detach(BASE, PAGE_SIZE), Err(Error::Busy));
+        assert_eq!(space.real.discard(BASE, PAGE_SIZE), Err(Error::Busy));
     }
 
-    /// The dataspace and its children are gone, and their views are reserved.
-    fn delete(&mut self, index: usize) {
-        self.data[index].held = false;
-        for page in self.pages.iter_mut().flat_map(BTreeMap::values_mut) {
-            if let Shows::Shared(data, _) | Shows::Private(data, _) | Shows::Copy(_, data, _) = page.shows
-                && data == index
-            {
-                page.shows = Shows::Nothing;
-            }
-        }
-        for child in index + 1..self.data.len() {
-            if self.data[child].parent == Some(index) {
-                self.delete(child);
-            }
-        }
-    }
-
-    /// What changes a dataspace's contents from outside.
-    fn change(&mut self, step: Step) {
-        let (Step::Clear(index, from, pages) | Step::Copy(index, _, from, _, pages)) = step else {
-            let Step::Write(index, page, value) = step else {
-                return;
-            };
-            let Some(data) = self.data.get_mut(index).filter(|data| data.held) else {
-                return;
-            };
-            let expected = match data.words.get_mut(page as usize) {
-                None => Err(Error::Range),
-                Some(_) if data.sealed => Err(Error::AccessDenied),
-                Some(word) => {
-                    *word = value;
-                    Ok(())
-                }
-            };
-            assert_eq!(
-                data.real.write(page * PAGE_SIZE + WORD, &value.to_ne_bytes()),
-                expected
-            );
-            return;
-        };
-        let Some(data) = self.held(index) else { return };
-        if data.sealed || from + pages > data.words.len() as u64 {
+    fn copy_image(&mut self, image: usize) {
+        if self.spaces.len() == MAX_SPACES || !self.spaces.get(image).is_some_and(|image| image.frozen) {
             return;
         }
-        let range = from as usize..(from + pages) as usize;
-        if let Step::Copy(_, source, _, at, _) = step {
-            let Some(source) = self.held(source).filter(|_| source != index) else {
-                return;
-            };
-            let Some(words) = source
-                .words
-                .get(at as usize..(at + pages) as usize)
-                .map(<[u64]>::to_vec)
-            else {
-                return;
-            };
-            copy_in(
-                &data.real,
-                from * PAGE_SIZE,
-                &source.real,
-                at * PAGE_SIZE,
-                pages * PAGE_SIZE,
-            );
-            self.data[index].words[range].copy_from_slice(&words);
-        } else {
-            clear(&data.real, from * PAGE_SIZE, pages * PAGE_SIZE).unwrap();
-            self.data[index].words[range].fill(0);
-        }
+        let image = &self.spaces[image];
+        let copy = AddressSpace::copy_image(self.account, image.real).unwrap();
+        let copy: &'static AddressSpace = Box::leak(Box::new(copy));
+        copy.register_views(image.real).unwrap();
+        let pages = image.pages.clone();
+        self.spaces.push(Space::new(copy, pages));
     }
 
     /// Compares all that can be read.
     fn compare(&mut self) {
-        for space in 0..2 {
-            for page in 0..WINDOW + 80 {
-                self.touch(space, page, Access::READ, 0);
-            }
+        for space in (0..self.spaces.len())
+            .filter(|space| !self.spaces[*space].frozen)
+            .collect::<Vec<_>>()
+        {
+            self.compare_space(space);
         }
         for data in self.data.iter().filter(|data| data.held) {
             for (page, word) in (0..).zip(&data.words) {
@@ -480,19 +471,38 @@ impl Model {
         }
     }
 
+    fn compare_space(&mut self, space: usize) {
+        for page in 0..WINDOW + 80 {
+            self.touch(space, page, Access::READ, 0);
+        }
+    }
+
     fn end(mut self, world: World) {
         self.compare();
-        destroy(self.spaces[0]);
-        self.pages[0].clear();
-        for data in self.data.iter().filter(|data| data.held) {
-            drop_dataspace(data.real);
+        for image in 0..self.spaces.len() {
+            // What was in an image is still there, whatever its copies did.
+            let before = self.spaces.len();
+            self.copy_image(image);
+            if self.spaces.len() > before {
+                self.compare_space(before);
+            }
         }
-        settle();
-        self.data.iter_mut().for_each(|data| data.held = false);
-        for page in 0..WINDOW + 80 {
-            self.touch(1, page, Access::READ, 0);
+        let last = self.spaces.len() - 1;
+        while self.spaces.len() > 1 {
+            let space = self.spaces.pop().unwrap();
+            destroy(space.real);
+            if self.spaces.len() == last {
+                for data in self.data.iter_mut().filter(|data| data.held) {
+                    drop_dataspace(data.real);
+                    data.held = false;
+                }
+                settle();
+            }
         }
-        destroy(self.spaces[1]);
+        if !self.spaces[0].frozen {
+            self.compare_space(0);
+        }
+        destroy(self.spaces[0].real);
         world.close(&[self.account, self.owner]);
     }
 }
@@ -504,6 +514,56 @@ proptest! {
         let world = World::new();
         let mut model = Model::new(&world);
         for step in steps {
+            model.step(step);
+        }
+        model.end(world);
+    }
+}
+
+/// Steps that make an image with pages of all sorts, and two copies of it.
+fn image_steps() -> Vec<Step> {
+    let attach = |start, pages, access, backing, source| Step::Attach {
+        space: 0,
+        start,
+        pages,
+        access,
+        backing,
+        source,
+        offset: 0,
+        search: false,
+    };
+    let mut steps = std::vec![Step::Create(12), Step::Create(12)];
+    steps.extend(
+        (0..12).flat_map(|page| [Step::Write(0, page, page + 100), Step::Write(1, page, page + 200)]),
+    );
+    steps.extend([
+        Step::Seal(0),
+        attach(0, 10, Access::READ_WRITE, Backing::Anonymous, 0),
+        attach(10, 10, Access::READ_WRITE, Backing::Private, 0),
+        attach(20, 6, Access::READ_WRITE, Backing::Shared, 1),
+        attach(28, 6, Access::READ, Backing::Shared, 0),
+    ]);
+    steps.extend(
+        (0..34)
+            .filter(|page| page % 3 != 0 && *page < 26)
+            .map(|page| Step::Touch {
+                space: 0,
+                page,
+                access: Access::WRITE,
+                value: page + 1,
+            }),
+    );
+    steps.extend([Step::Freeze(0), Step::Copied(0), Step::Copied(0)]);
+    steps
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn copies_of_images_are_as_if_copied(steps in prop::collection::vec(step(), 1..100)) {
+        let world = World::new();
+        let mut model = Model::new(&world);
+        for step in image_steps().into_iter().chain(steps) {
             model.step(step);
         }
         model.end(world);

@@ -1,0 +1,49 @@
+//! Operations of snapshots, and the one that makes a task one.
+
+use super::call::{Call, Outcome};
+use super::spawn;
+use crate::capability::{Slot, SlotState};
+use crate::object::Ref;
+use crate::objects::{Snapshot, Task};
+use crate::reaper;
+use l4::protocol::snapshot;
+use l4::{Error, Rights};
+
+pub(super) fn operate(call: &Call) -> Result<Outcome, Error> {
+    let target = call.object::<Snapshot>()?;
+    match call.word(0)? {
+        snapshot::SPAWN => {
+            call.need(Rights::STRONG)?;
+            spawn::spawn(call, target)
+        }
+        snapshot::PREPARE => {
+            call.need(Rights::STRONG)?;
+            let done = target.prepare(&mut { reaper::BUDGET })?;
+            Ok(Outcome::Done {
+                value: i64::from(done),
+                words: 0,
+            })
+        }
+        snapshot::INFO => {
+            let info = target.info();
+            call.answer(&[
+                u64::from(info.ready),
+                info.size.pages,
+                info.size.tables,
+                u64::from(info.depth),
+            ])
+        }
+        _ => Err(Error::NoSystemCall),
+    }
+}
+
+/// Makes a task a snapshot: word 1 is the slot of the reply capability for its thread's call.
+pub(super) fn freeze(call: &Call, task: Ref<Task>) -> Result<Outcome, Error> {
+    call.need(Rights::WRITE | Rights::DELETE)?;
+    let own = call.task();
+    let reply = own.caps.slot(call.slot(1)?).map(Slot::read);
+    let Some(SlotState::Reply(caller, number)) = reply else {
+        return Err(Error::NotFound);
+    };
+    call.create(|| Snapshot::create(task, caller, number))
+}

@@ -1,0 +1,154 @@
+//! Beginning a task from a snapshot, in one system call: the task, its thread, its capabilities, its message.
+
+use super::call::{Call, DONE, Outcome};
+use super::factory;
+use super::scheduler::{Placement, placement};
+use crate::account::Account;
+use crate::capability::{self, Capability, Replace};
+use crate::ipc;
+use crate::object::{Header, Object, Ref};
+use crate::objects::{Own, OwnSlot, Scheduler, Snapshot, Task};
+use crate::reaper;
+use crate::schedule;
+use crate::thread::Thread;
+use l4::cap::parse_receive_buffer;
+use l4::object::{MapEntry, spawn_words as words};
+use l4::{CapIndex, Error, Rights, Tag, utcb};
+
+/// Reclaimed before a clone is made: at least as much as it takes, so that a CPU that is never idle keeps up.
+const RECLAIM: u32 = 64;
+
+/// A request, read once.
+struct Request {
+    account: Ref<Account>,
+    account_slot: CapIndex,
+    placement: Placement,
+    entries: usize,
+    tag: Tag,
+    /// First word of the message.
+    message: usize,
+    /// Where the caller wants the capability to the new task.
+    slot: Option<CapIndex>,
+}
+
+impl Request {
+    fn parse(call: &Call) -> Result<Request, Error> {
+        let account = call.argument_at(low(call.word(words::OBJECTS)?), Rights::STRONG)?;
+        let scheduler = call.argument_at::<Scheduler>(high(call.word(words::OBJECTS)?), Rights::STRONG)?;
+        let place = call.word(words::PLACE)?;
+        let entries = (place >> words::ENTRIES_SHIFT) as usize;
+        let tag = Tag(call.word(words::TAG)?).without_flags();
+        let message = words::ENTRIES.saturating_add(entries.saturating_mul(2));
+        if tag.words() + 2 * tag.items() > Tag::MAX_WORDS
+            || message.saturating_add(tag.words() + 2 * tag.items()) > call.words()
+        {
+            return Err(Error::MessageTooShort);
+        }
+        Ok(Request {
+            account,
+            account_slot: low(call.word(words::OBJECTS)?),
+            placement: placement(
+                &scheduler,
+                u64::from(place as u32),
+                place >> 32 & 0xff,
+                call.word(words::SLICE)?,
+            )?,
+            entries,
+            tag,
+            message,
+            slot: parse_receive_buffer(call.utcb().get(utcb::BUFFER_WORDS)),
+        })
+    }
+}
+
+fn low(word: u64) -> CapIndex {
+    CapIndex(word as u32)
+}
+
+fn high(word: u64) -> CapIndex {
+    CapIndex((word >> 32) as u32)
+}
+
+pub(super) fn spawn(call: &Call, snapshot: Ref<Snapshot>) -> Result<Outcome, Error> {
+    let request = Request::parse(call)?;
+    if reaper::is_needed() {
+        reaper::work(RECLAIM);
+    }
+    let task = Task::begin_from(request.account, snapshot)?;
+    let started = start(call, snapshot, &request, task);
+    if let Err(error) = started {
+        reaper::destroy(task.erase());
+        return Err(error);
+    }
+    DONE
+}
+
+fn start(call: &Call, snapshot: Ref<Snapshot>, request: &Request, task: Ref<Task>) -> Result<(), Error> {
+    let template = snapshot.thread();
+    let thread = Thread::begin_from(request.account, task, template, snapshot.fault_entry())?;
+    if call.slot(words::HANDLER)? != CapIndex::NONE {
+        let label = factory::gate_label(call.word(words::HANDLER_LABEL)?)?;
+        factory::set_handler(call, thread, words::HANDLER, label)?;
+    }
+    if let Some(slot) = request.slot {
+        let caller = call.task();
+        hold((&caller.caps, call.payer()?, slot), task, Rights::all())?;
+    }
+    for own in snapshot.own_slots() {
+        give_own(call, request, task, thread, own)?;
+    }
+    for number in 0..request.entries {
+        let at = words::ENTRIES + 2 * number;
+        let entry = MapEntry::parse(call.word(at)?, call.word(at + 1)?);
+        super::task::map_one(call, task, request.account, &entry)?;
+    }
+    let Request { tag, placement, .. } = request;
+    ipc::give_message(call.thread, request.message, *tag, thread).map_err(Error::Ipc)?;
+    schedule::begin(thread, placement.cpu, |domain| {
+        thread.set_priority(domain, placement.priority);
+        thread.slice.set(domain, placement.slice_ns);
+        ipc::set_result(domain, thread, *tag, 0);
+    })
+}
+
+/// Gives a clone a capability to itself, where the snapshot's task had one.
+fn give_own(
+    call: &Call,
+    request: &Request,
+    task: Ref<Task>,
+    thread: Ref<Thread>,
+    own: OwnSlot,
+) -> Result<(), Error> {
+    let target = (&task.caps, request.account, own.index);
+    let caller = call.task();
+    let parent = match own.names {
+        Own::Task => request.slot,
+        Own::Account => Some(request.account_slot),
+        Own::Thread => None,
+    };
+    match (parent, own.names) {
+        (Some(parent), _) => {
+            let parent = capability::own_slot(&caller.caps, call.payer()?, parent)?;
+            capability::copy(parent, target, Replace::Capabilities, own.rights, None, false)
+        }
+        (None, Own::Thread) => hold(target, thread, own.rights),
+        (None, _) => hold(target, task, own.rights),
+    }
+}
+
+/// Puts a first capability to an object into a slot.
+fn hold<T: Object>(target: capability::Target<'_>, object: Ref<T>, rights: Rights) -> Result<(), Error> {
+    let (table, payer, index) = target;
+    let object: Ref<Header> = object.erase();
+    let label = 0;
+    capability::insert_root(
+        table,
+        payer,
+        index,
+        Capability {
+            object,
+            rights,
+            label,
+        },
+    )
+}

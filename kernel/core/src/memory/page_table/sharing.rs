@@ -1,0 +1,138 @@
+//! Tables that a snapshot and its clones share: whoever wants to change one takes a copy first.
+#![expect(unsafe_code, reason = "page tables are reached through the direct map")]
+
+use super::entry::{Leaf, OWNED, PRESENT, Slot, TABLE_FLAGS, load, store};
+use super::{Missing, PageTable, ROOT_LEVEL, Reclaim, index, span};
+use crate::account::Account;
+use crate::machine::machine_copy_page;
+use crate::memory::address::{FrameMemory, PhysAddr};
+use crate::memory::holdings::Holdings;
+use core::sync::atomic::{AtomicU64, Ordering};
+use l4::Error;
+
+impl PageTable {
+    /// Tables that show what those of `image`, a snapshot, show, and share all of them but the root.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`].
+    pub(crate) fn share(image: PhysAddr, account: &Account) -> Result<PageTable, Error> {
+        let root = account.allocate_frame(false)?;
+        // SAFETY: The frame is new and ours alone. The image's root changes no more.
+        let root = unsafe {
+            machine_copy_page(root, image);
+            FrameMemory::new(root)
+        };
+        Ok(PageTable { root })
+    }
+
+    /// The entry for a page, if its table exists, in tables of the space's own: those on the way that a snapshot shares
+    /// are replaced by copies.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`]; then fewer tables are shared, and nothing else has changed.
+    #[inline]
+    pub(crate) fn own_slot(
+        &self,
+        address: u64,
+        holdings: &Holdings,
+    ) -> Result<Result<Slot<'_>, Missing>, Error> {
+        let table = match self.own_path(address, 0, holdings)? {
+            Ok(table) => table,
+            Err(missing) => return Ok(Err(missing)),
+        };
+        // SAFETY: The table lives until it is unlinked, which needs the lock that the caller holds.
+        let table = unsafe { &*core::ptr::from_ref(table.words()) };
+        Ok(Ok(Slot {
+            table,
+            index: index(address, 0),
+        }))
+    }
+
+    /// The table of level `lowest` on the way to an address, made the space's own with all above it.
+    #[inline(always)]
+    fn own_path(
+        &self,
+        address: u64,
+        lowest: u32,
+        holdings: &Holdings,
+    ) -> Result<Result<FrameMemory, Missing>, Error> {
+        let mut table = self.root;
+        for level in (lowest + 1..=ROOT_LEVEL).rev() {
+            let entry = table.word(index(address, level));
+            let value = entry.load(Ordering::Relaxed);
+            table = if value & (PRESENT | OWNED) == PRESENT | OWNED {
+                Self::child(Leaf(value))
+            } else if value & PRESENT == 0 {
+                return Ok(Err(Missing { table, level }));
+            } else {
+                Self::take_over(entry, Leaf(value), address, level, holdings)?
+            };
+        }
+        Ok(Ok(table))
+    }
+
+    /// Replaces the shared table that an entry of a table of `level` names by a copy. A processor may use the old one
+    /// for a while, in which nothing changes: it finds there what it found before, or faults and looks again.
+    #[cold]
+    fn take_over(
+        entry: &AtomicU64,
+        shared: Leaf,
+        address: u64,
+        level: u32,
+        holdings: &Holdings,
+    ) -> Result<FrameMemory, Error> {
+        let copy = holdings.take_table(address, level, false)?;
+        // SAFETY: The new frame is ours alone; a shared table is not written by anybody.
+        let table = unsafe {
+            machine_copy_page(copy, shared.frame());
+            FrameMemory::new(copy)
+        };
+        store(entry, copy.0 | TABLE_FLAGS);
+        Ok(table)
+    }
+
+    /// Makes the tables of level 0 in a range the space's own, so that its pages can be changed. With `unlink`, shared
+    /// ones that lie wholly in the range are not copied, but unlinked: their pages are not mapped any more. Returns the
+    /// first address that was not dealt with, as the budget allows (one for each table and hole).
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`] if nothing was dealt with.
+    pub(crate) fn own_range(
+        &self,
+        start: u64,
+        end: u64,
+        unlink: bool,
+        budget: &mut u32,
+        (holdings, reclaim): (&Holdings, &mut Reclaim),
+    ) -> Result<u64, Error> {
+        let mut address = start;
+        while address < end && *budget > 0 {
+            *budget -= 1;
+            let next = (address | (span(1) - 1)) + 1;
+            let whole = unlink && address & (span(1) - 1) == 0 && next <= end;
+            let done = self.own_path(address, 1, holdings).and_then(|path| match path {
+                Err(missing) => Ok((address | (span(missing.level) - 1)) + 1),
+                Ok(table) => {
+                    let entry = table.word(index(address, 1));
+                    match load(entry).filter(|entry| !entry.is_owned()) {
+                        Some(_) if whole => {
+                            store(entry, 0);
+                            reclaim.set_reduced();
+                        }
+                        Some(shared) => {
+                            Self::take_over(entry, shared, address, 1, holdings)?;
+                        }
+                        None => {}
+                    }
+                    Ok(next)
+                }
+            });
+            match done {
+                Ok(next) => address = next,
+                Err(error) if address == start => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(address.min(end))
+    }
+}

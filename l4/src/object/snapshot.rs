@@ -1,0 +1,134 @@
+use super::{MapEntry, Placement, create, request};
+use crate::protocol::{SNAPSHOT, TASK, snapshot, task};
+use crate::{CapIndex, Error, Tag, Utcb, syscall};
+
+/// A snapshot: a task that was stopped in a call, and from which others begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Snapshot(pub CapIndex);
+
+/// What a snapshot consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotInfo {
+    /// Tasks can begin.
+    pub is_ready: bool,
+    /// Pages that it owns.
+    pub pages: u64,
+    /// Page tables that it owns.
+    pub tables: u64,
+    /// Snapshots below it, whose pages it shares.
+    pub depth: u64,
+}
+
+/// Words of a [`snapshot::SPAWN`] request.
+pub mod spawn_words {
+    /// Account (low half) and scheduler (high half).
+    pub const OBJECTS: usize = 1;
+    /// CPU (bits 0–31), priority (32–39), number of entries (from 40 on).
+    pub const PLACE: usize = 2;
+    /// Where the number of entries stands in [`PLACE`].
+    pub const ENTRIES_SHIFT: u32 = 40;
+    /// Time slice in microseconds, 0 for the usual one.
+    pub const SLICE: usize = 3;
+    /// Gate for the thread's faults, or none.
+    pub const HANDLER: usize = 4;
+    /// Its label.
+    pub const HANDLER_LABEL: usize = 5;
+    /// Tag of the message.
+    pub const TAG: usize = 6;
+    /// First of the entries, of two words each; the message's words and items stand behind them.
+    pub const ENTRIES: usize = 7;
+}
+
+/// How a task is to begin.
+#[derive(Clone, Copy, Debug)]
+pub struct Spawn<'a> {
+    /// Account that pays for everything the task changes (strong right).
+    pub account: CapIndex,
+    /// Scheduler that permits the place (strong right).
+    pub scheduler: CapIndex,
+    /// Where its thread runs.
+    pub place: Placement,
+    /// Gate that gets the thread's faults, or [`CapIndex::NONE`], and its label.
+    pub handler: (CapIndex, u64),
+    /// Capabilities in place of, or besides, the snapshot's.
+    pub entries: &'a [MapEntry],
+}
+
+impl Snapshot {
+    /// Makes `task`, all of whose capabilities go, a snapshot in the free slot `slot`. `reply` is the reply capability of
+    /// the call that the task's only thread waits in; it is used up.
+    ///
+    /// # Errors
+    /// [`Error::NotPermitted`]: the task's write and delete right are needed; [`Error::NotFound`]: no such reply
+    /// capability; [`Error::Invalid`]: it is for a thread of another task, or one that faulted; [`Error::Busy`]: the task
+    /// has other threads, or serves gates, notifications or callers; [`Error::Again`]; [`Error::Range`]: more than 512
+    /// regions, or more than 8 snapshots below one another; [`Error::NoMemory`]. The task goes on as before then.
+    pub fn freeze(task: CapIndex, reply: CapIndex, slot: CapIndex) -> Result<Snapshot, Error> {
+        create(task, TASK, &[task::FREEZE, reply.word()], slot)?;
+        Ok(Snapshot(slot))
+    }
+
+    /// Does what has to be done before tasks can begin from it.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`] if the frozen task's account can't pay for the records, [`Error::Range`] if the task had more than
+    /// eight capabilities to itself.
+    pub fn prepare(self) -> Result<(), Error> {
+        while request(self.0, SNAPSHOT, &[snapshot::PREPARE])? == 0 {}
+        Ok(())
+    }
+
+    /// What it consists of.
+    pub fn info(self) -> Result<SnapshotInfo, Error> {
+        request(self.0, SNAPSHOT, &[snapshot::INFO])?;
+        let utcb = Utcb::current();
+        Ok(SnapshotInfo {
+            is_ready: utcb.word(0) != 0,
+            pages: utcb.word(1),
+            tables: utcb.word(2),
+            depth: utcb.word(3),
+        })
+    }
+
+    /// Begins a task that goes on with `words` as the answer to its call, and stores its capability in the free slot
+    /// `slot`.
+    ///
+    /// # Errors
+    /// Those of creating a task and a thread, of [`super::Task::map`] and [`super::Scheduler::start`];
+    /// [`Error::Again`] if the snapshot is not prepared; [`Error::MessageTooLong`] if entries and words don't fit.
+    pub fn spawn(self, spawn: &Spawn<'_>, label: i64, words: &[u64], slot: CapIndex) -> Result<(), Error> {
+        let message = spawn_words::ENTRIES + 2 * spawn.entries.len();
+        let total = message + words.len();
+        if total > Tag::MAX_WORDS {
+            return Err(Error::MessageTooLong);
+        }
+        let utcb = Utcb::current();
+        let Placement {
+            cpu,
+            priority,
+            slice_us,
+        } = spawn.place;
+        utcb.write(
+            0,
+            &[
+                snapshot::SPAWN,
+                spawn.account.word() | spawn.scheduler.word() << 32,
+                u64::from(cpu)
+                    | u64::from(priority) << 32
+                    | (spawn.entries.len() as u64) << spawn_words::ENTRIES_SHIFT,
+                u64::from(slice_us),
+                spawn.handler.0.word(),
+                spawn.handler.1,
+                Tag::new(label, words.len(), 0).0,
+            ],
+        );
+        for (index, entry) in spawn.entries.iter().enumerate() {
+            utcb.write(spawn_words::ENTRIES + 2 * index, &[entry.word(), entry.label]);
+        }
+        utcb.write(message, words);
+        utcb.set_receive_slots(&[slot]);
+        let result = syscall::call(self.0, Tag::new(SNAPSHOT, total, 0)).result();
+        utcb.set_receive_slots(&[]);
+        result.map(drop)
+    }
+}
