@@ -10,6 +10,7 @@ use crate::ipc;
 use crate::memory::FaultOutcome;
 use crate::object::{Header, Kind, Ref};
 use crate::objects;
+use crate::reaper;
 use crate::schedule;
 use crate::thread::{Fault, Resume, State, Thread};
 use core::sync::atomic::Ordering;
@@ -136,6 +137,7 @@ pub extern "C" fn trap(context: *mut Context, trap: &Trap) -> *mut Context {
     if trap.vector == PAGE_FAULT {
         match thread.task().space.resolve_fault(trap.address, trap.error) {
             FaultOutcome::Resolved => cpu.counters.count(Event::PageFault),
+            FaultOutcome::Quota if reaper::wait_for_memory(thread) => {}
             FaultOutcome::Quota => raise(cpu, thread, Reason::Quota, trap),
             FaultOutcome::NoRegion | FaultOutcome::Denied => raise(cpu, thread, Reason::PageFault, trap),
         }

@@ -3,9 +3,11 @@
 
 use crate::account::Progress;
 use crate::cpu::Cpu;
+use crate::machine::machine_now;
 use crate::object::{Header, Ref};
+use crate::thread::Thread;
 use crate::{capability, counters, epoch, objects};
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 /// Work that may be done at one go, roughly in frames or capabilities handled.
 pub const BUDGET: u32 = 64;
@@ -83,6 +85,48 @@ pub(crate) fn reopen(object: Ref<Header>) {
 /// Tells whether this CPU has dying or retired objects.
 pub(crate) fn is_needed() -> bool {
     Cpu::this().reaper.has_work() || epoch::is_waiting()
+}
+
+/// How long a thread faults again and again for memory that ending sub-accounts are about to give back, in nanoseconds.
+const PATIENCE_NS: u64 = 50_000_000;
+
+/// Gets on with the end of what is about to give memory back to the account of a thread's task, which can't pay for a page.
+/// True if the thread shall try again; false if nothing is to come, or did not come in time.
+pub(crate) fn wait_for_memory(thread: Ref<Thread>) -> bool {
+    let returning = thread.task().account().map_or(0, |account| account.returning());
+    let now = machine_now();
+    if returning == 0 || thread.starved.for_longer_than(PATIENCE_NS, now) {
+        return false;
+    }
+    work(BUDGET);
+    true
+}
+
+/// Since when a thread waits for memory, as far as it does nothing else.
+pub(crate) struct Starved {
+    since: AtomicU64,
+    last: AtomicU64,
+}
+
+impl Starved {
+    /// Tries that are further apart are not of one wait, in nanoseconds.
+    const APART_NS: u64 = 10_000_000;
+
+    pub(crate) const fn new() -> Starved {
+        Starved {
+            since: AtomicU64::new(0),
+            last: AtomicU64::new(0),
+        }
+    }
+
+    /// Notes one more try.
+    fn for_longer_than(&self, patience: u64, now: u64) -> bool {
+        let last = self.last.swap(now, Ordering::Relaxed);
+        if last == 0 || now.saturating_sub(last) > Self::APART_NS {
+            self.since.store(now, Ordering::Relaxed);
+        }
+        now.saturating_sub(self.since.load(Ordering::Relaxed)) > patience
+    }
 }
 
 /// Works on this CPU's dying objects for a while. Tells whether work is left.

@@ -9,6 +9,7 @@ use crate::machine::machine_now;
 use crate::memory::PhysAddr;
 use crate::object::{Header, Kind, Object, Ref};
 use crate::objects::{Binding, Gate, Irq, Task};
+use crate::reaper::Starved;
 use crate::sync::Guarded;
 use crate::timeout::Timer;
 use core::cell::UnsafeCell;
@@ -196,6 +197,8 @@ pub struct Thread {
     pub(crate) cpu_time: AtomicU64,
     /// When the thread last began to run, in ticks.
     pub(crate) running_since: AtomicU64,
+    /// Its wait for memory that is about to be given back.
+    pub(crate) starved: Starved,
 }
 
 // SAFETY: `repr(C)` with the header first.
@@ -344,6 +347,7 @@ impl Thread {
             elder: AtomicPtr::new(core::ptr::null_mut()),
             cpu_time: AtomicU64::new(0),
             running_since: AtomicU64::new(0),
+            starved: Starved::new(),
         }
     }
 

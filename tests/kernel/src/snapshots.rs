@@ -6,7 +6,7 @@ use crate::{check, check_eq, tests};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
-use l4::object::{Factory, MapEntry, Placement, Snapshot, Spawn, Task};
+use l4::object::{Dataspace, Factory, MapEntry, Placement, Snapshot, Spawn, Task};
 use l4::protocol::EXCEPTION;
 use l4::{CapIndex, Error, Rights, Tag, Utcb, syscall};
 use l4re::{OwnedCap, Slot, clock, server};
@@ -21,6 +21,7 @@ pub(crate) const TESTS: &[Test] = tests![snapshots:
     deletion_takes_the_clones_along,
     the_end_of_the_account_takes_everything_along,
     snapshots_of_clones_stack,
+    memory_that_is_being_given_back_is_waited_for,
     what_can_not_be_frozen_goes_on,
     clones_come_and_go_on_all_cpus,
 ];
@@ -41,8 +42,10 @@ enum Do {
     LookAround,
     /// Drop its first inherited capability.
     Drop,
-    /// Give a capability of its own to who answers.
+    /// Create something.
     Create,
+    /// Use most of the account for a sub-account, delete that, and use the memory at once.
+    GiveBack,
 }
 
 static COUNTER: AtomicU64 = AtomicU64::new(0);
@@ -85,9 +88,23 @@ pub(crate) fn run_client(gate: CapIndex) {
             c if c == Do::Create as u64 => {
                 answer = u64::from(FACTORY.create_gate(0, CapIndex::NONE, CapIndex(0xf00)).is_ok());
             }
+            c if c == Do::GiveBack as u64 => {
+                answer = u64::from(use_and_delete(value).is_ok());
+                heap.chunks_mut(512).for_each(|page| page[9] = value);
+            }
             _ => {}
         }
     }
+}
+
+/// Takes so many pages for a sub-account, fills them, and deletes it.
+fn use_and_delete(pages: u64) -> Result<(), Error> {
+    let (account, data) = (CapIndex(0xf00), CapIndex(0xf01));
+    FACTORY.create_factory(pages << 12, account)?;
+    Factory(account).create_dataspace((pages - 20) << 12, data)?;
+    let dataspace = Dataspace(data);
+    (0..pages - 20).try_for_each(|page| dataspace.write(page << 12, &[1; 8]))?;
+    OWN.delete(account)
 }
 
 /// What a client says in a call.
@@ -375,6 +392,13 @@ fn snapshots_of_clones_stack() -> TestResult {
     clone.end()?;
     drop(gate);
     Ok(())
+}
+
+fn memory_that_is_being_given_back_is_waited_for() -> TestResult {
+    let template = Template::new()?;
+    let clone = template.spawn(0x1000, 440, Do::GiveBack, 400)?;
+    check_eq!(hear(0x1000)?.answer, 1);
+    clone.end()
 }
 
 fn what_can_not_be_frozen_goes_on() -> TestResult {

@@ -171,7 +171,7 @@ typedef struct aerie_reply aerie_reply;
 
 /*
  * Narrower limits of a call; 0 is the function's own limit. What is left of the calling invocation holds in any case. The memory
- * comes back shortly after the reply, not with it: a caller that needs much of it right away leaves itself some.
+ * comes back shortly after the reply; a page that the caller touches before waits for that.
  */
 typedef struct aerie_limits {
     uint64_t timeout_ns;
