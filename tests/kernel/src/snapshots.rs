@@ -21,6 +21,8 @@ pub(crate) const TESTS: &[Test] = tests![snapshots:
     deletion_takes_the_clones_along,
     the_end_of_the_account_takes_everything_along,
     snapshots_of_clones_stack,
+    a_snapshot_outlives_the_tasks_capabilities,
+    a_task_that_nobody_names_takes_its_snapshot_along,
     memory_that_is_being_given_back_is_waited_for,
     what_can_not_be_frozen_goes_on,
     clones_come_and_go_on_all_cpus,
@@ -40,7 +42,7 @@ enum Do {
     Fault,
     /// Say what its capabilities are.
     LookAround,
-    /// Drop its first inherited capability.
+    /// Drop a capability.
     Drop,
     /// Create something.
     Create,
@@ -83,7 +85,7 @@ pub(crate) fn run_client(gate: CapIndex) {
                     | (limit / 4096) << 8;
             }
             c if c == Do::Drop as u64 => {
-                answer = u64::from(OWN.drop_cap(CapIndex::LOG).is_ok());
+                answer = u64::from(OWN.drop_cap(CapIndex(value as u32)).is_ok());
             }
             c if c == Do::Create as u64 => {
                 answer = u64::from(FACTORY.create_gate(0, CapIndex::NONE, CapIndex(0xf00)).is_ok());
@@ -299,7 +301,7 @@ fn clones_name_themselves() -> TestResult {
 
 fn capabilities_are_inherited_hidden_and_replaced() -> TestResult {
     let template = Template::new()?;
-    let first = template.spawn(0x1000, 100, Do::Drop, 0)?;
+    let first = template.spawn(0x1000, 100, Do::Drop, CapIndex::LOG.word())?;
     check_eq!(hear(0x1000)?.answer, 1);
     tell(Do::LookAround, 0);
     check_eq!(hear(0x1000)?.answer & 0xff, 0b0111);
@@ -391,6 +393,43 @@ fn snapshots_of_clones_stack() -> TestResult {
     drop(upper);
     clone.end()?;
     drop(gate);
+    Ok(())
+}
+
+/// Makes a client that was heard a snapshot, and drops all capabilities to its task but its own, before that is prepared.
+fn freeze_and_forget(partner: Partner) -> Result<OwnedCap, Failure> {
+    let caller = server::keep_caller()?;
+    let snapshot = Slot::fill(|slot| Snapshot::freeze(partner.task(), caller.index(), slot))?;
+    check!(!Snapshot(snapshot.index()).info()?.is_ready);
+    OWN.drop_cap(partner.task())?;
+    partner.forget();
+    Ok(snapshot)
+}
+
+fn a_snapshot_outlives_the_tasks_capabilities() -> TestResult {
+    let partner = Partner::start(Role::Client, Place::TASK)?;
+    server::bind_gate(partner.gate.index(), LABEL)?;
+    check_eq!(hear(LABEL)?, Said::FIRST);
+    let gate = Slot::fill(|slot| OWN.map(&[MapEntry::copy(partner.gate.index(), slot, Rights::all())]))?;
+    let snapshot = freeze_and_forget(partner)?;
+    Snapshot(snapshot.index()).prepare()?;
+    let template = Template { snapshot, gate };
+    let clone = template.spawn(0x1000, 100, Do::Add, 1)?;
+    check_eq!(hear(0x1000)?, Said::after(1));
+    clone.end()
+}
+
+fn a_task_that_nobody_names_takes_its_snapshot_along() -> TestResult {
+    let partner = Partner::start(Role::Client, Place::TASK)?;
+    server::bind_gate(partner.gate.index(), LABEL)?;
+    check_eq!(hear(LABEL)?, Said::FIRST);
+    tell(Do::Drop, CapIndex::TASK.word());
+    check_eq!(hear(LABEL)?.answer, 1);
+    let snapshot = freeze_and_forget(partner)?;
+    // It may be prepared before the task's end is noticed, but not stay.
+    let _ = Snapshot(snapshot.index()).prepare();
+    settled_counters()?;
+    check!(OWN.is_valid(snapshot.index()) == Ok(false));
     Ok(())
 }
 

@@ -13,7 +13,7 @@
 
 use super::{Task, delete};
 use crate::account::Account;
-use crate::capability::{self, CapTable, SlotState};
+use crate::capability::{self, CapTable, Slot, SlotState};
 use crate::cpu::Domain;
 use crate::machine::machine_cpu;
 use crate::memory::{AddressSpace, ImageSize};
@@ -267,7 +267,7 @@ impl Snapshot {
                                 names,
                             };
                             self.add_own(own)?;
-                            capability::drop_slot(slot);
+                            self.take_out(slot, names);
                         }
                     }
                 }
@@ -276,6 +276,15 @@ impl Snapshot {
         }
         self.cursor.store(cursor, Ordering::Relaxed);
         Ok(true)
+    }
+
+    /// Empties a slot of the template in which clones have a capability to themselves. The task and its thread stay, whoever
+    /// has capabilities to them; an account ends with its last one.
+    fn take_out(&self, slot: &Slot, names: Own) {
+        match names {
+            Own::Task | Own::Thread => drop(capability::remove(slot)),
+            Own::Account => capability::drop_slot(slot),
+        }
     }
 
     fn own(&self, object: Ref<Header>) -> Option<Own> {

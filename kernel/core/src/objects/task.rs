@@ -139,6 +139,11 @@ impl Task {
 
     /// Takes the dead task apart for a while: threads, capabilities, memory. True when it is done.
     pub(crate) fn destroy_step(&self, budget: &mut u32) -> bool {
+        if let Some(snapshot) = self.space.image_owner() {
+            // Its last capability was dropped while it became a snapshot. Clones may use it: they end first.
+            super::delete(snapshot);
+            return false;
+        }
         self.end_threads() && self.empty_slots(budget) && self.end_space(budget) && self.leave_base()
     }
 
