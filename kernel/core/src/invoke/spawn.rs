@@ -33,8 +33,10 @@ struct Request {
 
 impl Request {
     fn parse(call: &Call) -> Result<Request, Error> {
-        let account = call.argument_at(low(call.word(words::OBJECTS)?), Rights::STRONG)?;
-        let scheduler = call.argument_at::<Scheduler>(high(call.word(words::OBJECTS)?), Rights::STRONG)?;
+        let objects = call.word(words::OBJECTS)?;
+        let account_slot = low(objects);
+        let account = call.argument_at(account_slot, Rights::STRONG)?;
+        let scheduler = call.argument_at::<Scheduler>(high(objects), Rights::STRONG)?;
         let place = call.word(words::PLACE)?;
         let entries = (place >> words::ENTRIES_SHIFT) as usize;
         let tag = Tag(call.word(words::TAG)?).without_flags();
@@ -46,7 +48,7 @@ impl Request {
         }
         Ok(Request {
             account,
-            account_slot: low(call.word(words::OBJECTS)?),
+            account_slot,
             placement: placement(
                 &scheduler,
                 u64::from(place as u32),
