@@ -262,7 +262,7 @@ pub(crate) fn tick(cpu: &'static Cpu) {
         }
     }
     cpu.reaper_timer.store(false, Ordering::Relaxed);
-    if cpu.reaper.has_work() {
+    if crate::reaper::is_needed() {
         crate::reaper::work(crate::reaper::BUDGET);
     }
     let domain = Domain::lock(cpu);
