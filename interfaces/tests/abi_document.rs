@@ -154,11 +154,21 @@ fn errors() {
             error => Some((format!("Error::{error:?}"), number)),
         });
     let expected: Numbers = named.collect();
-    assert_eq!(expected.len(), 20 + 10);
+    assert_eq!(expected.len(), 20 + 12);
     compare(
         |name| name.starts_with("Error::") || name.starts_with("IpcError::"),
         &expected,
     );
+}
+
+#[test]
+fn failures_of_clones() {
+    let reasons = (0..).map_while(l4::object::FailureReason::from_word);
+    let expected: Numbers = reasons
+        .map(|reason| (format!("FailureReason::{reason:?}"), reason as i64))
+        .collect();
+    assert_eq!(expected.len(), l4::object::FailureReason::COUNT);
+    compare(|name| name.starts_with("FailureReason::"), &expected);
 }
 
 #[test]

@@ -129,6 +129,11 @@ pub enum IpcError {
     SendMapFailed,
     /// A capability could not be stored: quota or rights (told to the receiver).
     ReceiveMapFailed,
+    /// A spawn gate did not begin a clone; the tag's label is the negated [`Error`] that says why.
+    CloneRefused,
+    /// The clone that a spawn gate began ended without an answer; the message is a
+    /// [`CloneFailure`](crate::object::CloneFailure).
+    CloneFailed,
     /// A code that this version does not know.
     Unknown(u8),
 }
@@ -147,6 +152,8 @@ impl IpcError {
             IpcError::ReceiveCut => 9,
             IpcError::SendMapFailed => 0x10,
             IpcError::ReceiveMapFailed => 0x11,
+            IpcError::CloneRefused => 0x12,
+            IpcError::CloneFailed => 0x13,
             IpcError::Unknown(code) => code as u64,
         }
     }
@@ -164,6 +171,8 @@ impl IpcError {
             9 => IpcError::ReceiveCut,
             0x10 => IpcError::SendMapFailed,
             0x11 => IpcError::ReceiveMapFailed,
+            0x12 => IpcError::CloneRefused,
+            0x13 => IpcError::CloneFailed,
             other => IpcError::Unknown(other as u8),
         }
     }
@@ -177,6 +186,8 @@ impl IpcError {
             IpcError::SendCanceled | IpcError::ReceiveCanceled => "the operation was cancelled",
             IpcError::SendCut | IpcError::ReceiveCut => "no receive buffer for a capability",
             IpcError::SendMapFailed | IpcError::ReceiveMapFailed => "a capability could not be passed",
+            IpcError::CloneRefused => "the spawn gate began no clone",
+            IpcError::CloneFailed => "the clone ended without an answer",
             IpcError::Unknown(_) => "unknown IPC error",
         }
     }

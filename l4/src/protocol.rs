@@ -90,6 +90,8 @@ pub mod snapshot {
     pub const PREPARE: u64 = 1;
     /// Whether it is prepared, pages and tables that it owns, snapshots below it.
     pub const INFO: u64 = 2;
+    /// Make a gate each call of which begins a task: see [`crate::object::GateBinding`].
+    pub const BIND: u64 = 3;
 }
 
 /// Operations of [`THREAD`].
@@ -112,7 +114,7 @@ pub mod thread {
     pub const RESUME: u64 = 7;
     /// Move the implicit reply capability into a slot.
     pub const TAKE_REPLY: u64 = 10;
-    /// End the calling thread.
+    /// End the calling thread; perhaps an exit code, for the caller of a spawn gate.
     pub const EXIT: u64 = 12;
     /// Four words of randomness.
     pub const RANDOM: u64 = 15;
@@ -133,6 +135,8 @@ pub mod gate {
     pub const BIND: u64 = 0x10;
     /// Ask for the label.
     pub const GET_INFO: u64 = 0x11;
+    /// Ask a spawn gate for its counts.
+    pub const COUNTS: u64 = 0x12;
 }
 
 /// Operations of [`IRQ_CONTROL`].

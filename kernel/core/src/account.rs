@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "objects are placed into raw pages")]
 
 use crate::counters;
+use crate::invocation::Invocation;
 use crate::machine::machine_direct_map;
 use crate::memory::{PhysAddr, frame};
 use crate::object::{Header, Kind, Object, Ref};
@@ -41,6 +42,10 @@ pub struct Account {
     used: AtomicU64,
     /// Part of it that ending sub-accounts are about to give back.
     returning: AtomicU64,
+    /// The clone of a spawn gate whose account this is.
+    invocation: Option<Invocation>,
+    /// Else the account of the clone that this one was cut out of, perhaps by way of others.
+    within: Option<Ref<Account>>,
     inner: SpinLock<Inner>,
 }
 
@@ -104,6 +109,8 @@ impl Account {
             limit,
             used: AtomicU64::new(0),
             returning: AtomicU64::new(0),
+            invocation: None,
+            within: None,
             inner: SpinLock::new(
                 Rank::Account,
                 Inner {
@@ -115,6 +122,39 @@ impl Account {
                 },
             ),
         }
+    }
+
+    /// Cuts an account with a limit in bytes out of `parent`.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`], [`Error::NotFound`] if the parent's end has begun.
+    pub(crate) fn create_within(
+        parent: Ref<Account>,
+        limit: u64,
+        invocation: Option<Invocation>,
+    ) -> Result<Ref<Account>, Error> {
+        parent.charge(limit)?;
+        Account::create(parent, |header| Account {
+            invocation,
+            within: Account::nearest_invocation(parent),
+            ..Account::new(header, limit)
+        })
+        .inspect_err(|_| parent.uncharge(limit))
+    }
+
+    /// The account of the clone of a spawn gate that `account` is, or was cut out of.
+    pub(crate) fn nearest_invocation(account: Ref<Account>) -> Option<Ref<Account>> {
+        if account.invocation.is_some() {
+            Some(account)
+        } else {
+            account.within
+        }
+    }
+
+    /// The clone of a spawn gate whose account this is.
+    #[inline]
+    pub(crate) fn invocation(&self) -> Option<&Invocation> {
+        self.invocation.as_ref()
     }
 
     /// The limit in bytes.
@@ -336,6 +376,9 @@ impl Account {
         if let Some(parent) = self.header.account() {
             parent.uncharge(self.limit);
             parent.returning.fetch_sub(self.limit, Ordering::Relaxed);
+        }
+        if let Some(invocation) = &self.invocation {
+            invocation.close();
         }
     }
 }

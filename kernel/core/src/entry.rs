@@ -48,10 +48,11 @@ pub extern "C" fn system_call(
             thread.with_own_context(|context| (context.rax, context.rsi) = (0, 0));
             return finish(cpu, true);
         }
-        if object.kind() != Kind::Gate {
-            return call_object(cpu, thread, object, rights, tag);
-        }
-        return call_gate(context, slot, selector, tag, send_deadline, receive_deadline);
+        return match object.kind() {
+            Kind::Gate => call_gate(context, slot, selector, tag, send_deadline, receive_deadline),
+            Kind::SpawnGate => any_system_call(context, 0, selector, tag, send_deadline, receive_deadline),
+            _ => call_object(cpu, thread, object, rights, tag),
+        };
     }
     any_system_call(context, 0, selector, tag, send_deadline, receive_deadline)
 }

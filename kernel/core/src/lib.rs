@@ -17,6 +17,7 @@ pub mod counters;
 pub mod cpu;
 pub mod entry;
 pub mod epoch;
+mod invocation;
 pub mod invoke;
 pub mod ipc;
 pub mod machine;

@@ -24,6 +24,7 @@ pub enum Kind {
     Task,
     Thread,
     Gate,
+    SpawnGate,
     Irq,
     Dataspace,
     Snapshot,
@@ -36,7 +37,7 @@ pub enum Kind {
 
 impl Kind {
     /// Number of kinds.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 13;
 }
 
 /// A kernel object's type: its struct is `repr(C)` and starts with the header.

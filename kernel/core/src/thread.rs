@@ -78,6 +78,8 @@ pub enum Content {
     Message,
     /// The sender's registers: it faulted.
     Exception,
+    /// The sender's UTCB, and this clone of a spawn gate's snapshot got it.
+    Invocation(Ref<Task>),
 }
 
 /// What a sender does when its message was taken.

@@ -10,6 +10,7 @@ mod gate;
 mod irq;
 mod scheduler;
 mod snapshot;
+mod spawn_gate;
 mod task;
 mod thread;
 
@@ -20,6 +21,10 @@ pub use gate::Gate;
 pub use irq::Irq;
 pub use scheduler::{Placement, Scheduler, SchedulerInfo, Start};
 pub use snapshot::{Snapshot, SnapshotInfo, Spawn, spawn_words};
+pub use spawn_gate::{
+    CLONE_DEPTH_MAX, CLONE_HEAD_WORDS, CallFailure, CloneFailure, FailureReason, GateBinding, GateCounts,
+    SpawnGate, bind_words,
+};
 pub use task::{MapEntry, RegionInfo, Task};
 pub use thread::{Thread, ThreadStats};
 

@@ -11,6 +11,7 @@ mod capabilities;
 mod dataspaces;
 mod deletion;
 mod exceptions;
+mod gate_worker;
 mod harness;
 mod ipc;
 mod memory;
@@ -23,6 +24,7 @@ mod registers;
 mod replies;
 mod scheduling;
 mod snapshots;
+mod spawn_gates;
 mod threads;
 
 use l4::CapIndex;
@@ -47,6 +49,7 @@ const SUITES: &[&[harness::Test]] = &[
     notifications::TESTS,
     scheduling::TESTS,
     snapshots::TESTS,
+    spawn_gates::TESTS,
     deletion::TESTS,
 ];
 

@@ -31,9 +31,11 @@ pub(crate) enum Role {
     Spin,
     /// Calls the gate, which the test serves, and does what the answers say.
     Client,
+    /// Calls the gate once, and does what the answer says, for a spawn gate's caller.
+    Worker,
 }
 
-const ROLES: [(&str, Role); 8] = [
+const ROLES: [(&str, Role); 9] = [
     ("echo", Role::Echo),
     ("describe", Role::Describe),
     ("take-caps", Role::TakeCaps),
@@ -42,6 +44,7 @@ const ROLES: [(&str, Role); 8] = [
     ("touch", Role::Touch),
     ("spin", Role::Spin),
     ("client", Role::Client),
+    ("worker", Role::Worker),
 ];
 
 /// Where a partner runs.
@@ -229,6 +232,10 @@ pub(crate) fn run_role(name: &str) -> i64 {
             crate::snapshots::run_client(gate);
             0
         }
+        (Some((_, Role::Worker)), Some(gate)) => {
+            crate::gate_worker::run_worker(gate);
+            0
+        }
         (Some((_, role)), Some(gate)) => {
             serve(*role, gate);
             0
@@ -275,6 +282,7 @@ fn serve(role: Role, gate: CapIndex) {
             core::hint::spin_loop();
         },
         Role::Client => crate::snapshots::run_client(gate),
+        Role::Worker => crate::gate_worker::run_worker(gate),
     }
 }
 

@@ -104,6 +104,24 @@ pub fn insert_root(
     })
 }
 
+/// Puts a capability to an object, which nobody's is derived from, into an empty slot outside any table.
+///
+/// # Errors
+/// [`Error::NotFound`] if the object's end has begun.
+pub(crate) fn hold_in(slot: &Slot, object: Ref<Header>) -> Result<(), Error> {
+    let mut first = object.derivation.lock();
+    if object.is_dead() {
+        return Err(Error::NotFound);
+    }
+    slot.set_capability(Capability {
+        object,
+        rights: Rights::all(),
+        label: 0,
+    });
+    link(&mut first, slot, None);
+    Ok(())
+}
+
 /// What filling a slot may displace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replace {

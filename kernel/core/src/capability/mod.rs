@@ -12,6 +12,6 @@ mod table;
 #[cfg(test)]
 pub(crate) use derivation::tree;
 pub use derivation::{Removal, Replace, Target, clear_all, copy, insert_root, remove, revoke};
-pub(crate) use derivation::{copy_into, drop_at, drop_slot, fill, own_slot, settle};
+pub(crate) use derivation::{copy_into, drop_at, drop_slot, fill, hold_in, own_slot, settle};
 pub use slot::{Capability, Slot, SlotState};
 pub use table::CapTable;

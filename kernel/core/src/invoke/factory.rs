@@ -63,10 +63,7 @@ fn create_factory(call: &Call, parent: Ref<Account>) -> Result<Outcome, Error> {
     if limit == 0 {
         return Err(Error::Invalid);
     }
-    call.create(|| {
-        parent.charge(limit)?;
-        Account::create(parent, |header| Account::new(header, limit)).inspect_err(|_| parent.uncharge(limit))
-    })
+    call.create(|| Account::create_within(parent, limit, None))
 }
 
 fn create_thread(call: &Call, account: Ref<Account>) -> Result<Outcome, Error> {

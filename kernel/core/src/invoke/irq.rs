@@ -45,7 +45,7 @@ fn control(call: &Call) -> Result<Outcome, Error> {
 fn watch(call: &Call) -> Result<Outcome, Error> {
     let watched = call.task().caps.get(call.slot(1)?)?;
     let needed = match watched.object.kind() {
-        Kind::Gate => Rights::SERVER,
+        Kind::Gate | Kind::SpawnGate => Rights::SERVER,
         Kind::Thread | Kind::Task | Kind::Factory => Rights::STRONG,
         _ => return Err(Error::Invalid),
     };

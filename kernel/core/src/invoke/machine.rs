@@ -69,7 +69,7 @@ fn machine_counters(call: &Call) -> Result<Outcome, Error> {
         objects(Kind::Factory),
         objects(Kind::Task),
         objects(Kind::Thread),
-        objects(Kind::Gate),
+        objects(Kind::Gate) + objects(Kind::SpawnGate),
         objects(Kind::Irq),
         objects(Kind::Dataspace),
         objects(Kind::Scheduler),

@@ -9,14 +9,15 @@ mod machine;
 mod scheduler;
 mod snapshot;
 mod spawn;
+mod spawn_gate;
 mod task;
 mod thread;
 
 use crate::capability::{Capability, Slot, SlotState};
 use crate::cpu::{Cpu, Domain};
-use crate::ipc::{self, Sent};
+use crate::ipc::{self, Replied, Sent};
 use crate::object::{Header, Kind, Ref};
-use crate::objects::Gate;
+use crate::objects::{Gate, SpawnGate};
 use crate::thread::{Content, Filter, Sending, Then, Thread};
 use call::{Call, Outcome};
 use l4::protocol::{self, GATE};
@@ -139,8 +140,17 @@ fn other_system_call(thread: Ref<Thread>, operands: &Operands) -> bool {
         .ok_or(Error::NotFound)
         .and_then(|index| thread.task().caps.get(index));
     let Ok(capability) = found else {
-        return fail(thread, IpcError::NotExistent);
+        // What a clone sends where it has the right to answer is its answer.
+        return match selector.index() {
+            Some(index) if ipc::is_answer(thread, index) => answer(thread, operands),
+            _ => fail(thread, IpcError::NotExistent),
+        };
     };
+    if let Some(gate) = capability.object.downcast::<SpawnGate>()
+        && !is_gate_control(&capability, tag)
+    {
+        return spawn_gate::call(thread, gate, capability, operands);
+    }
     if capability.object.kind() == Kind::Gate && !is_gate_control(&capability, tag) {
         return match capability.object.downcast::<Gate>() {
             Some(gate) => send(thread, gate, &capability, operands),
@@ -173,6 +183,7 @@ fn invoke_object(call: &Call, protocol: i64) -> Result<Outcome, Error> {
         (Kind::Task, protocol::TASK) => task::operate(call),
         (Kind::Thread, protocol::THREAD) => thread::operate(call),
         (Kind::Gate, protocol::GATE) => gate::operate(call),
+        (Kind::SpawnGate, protocol::GATE) => spawn_gate::operate(call),
         (Kind::Irq, _) => irq::operate(call, protocol),
         (Kind::Dataspace, protocol::DATASPACE) => dataspace::operate(call),
         (Kind::Snapshot, protocol::SNAPSHOT) => snapshot::operate(call),
@@ -250,12 +261,15 @@ fn answer(thread: Ref<Thread>, operands: &Operands) -> bool {
             None => Err(IpcError::NotExistent),
         },
     };
+    if replied == Ok(Replied::Ended) {
+        return false;
+    }
     if operands.selector.has(Selector::RECEIVE) {
         // A server that answers a caller who has gone meanwhile goes on to the next request.
         return ipc::receive(thread, Filter::Anybody, operands.receive_deadline);
     }
     match replied {
-        Ok(()) => finish(thread, Tag(0)),
+        Ok(_) => finish(thread, Tag(0)),
         Err(error) => fail(thread, error),
     }
 }

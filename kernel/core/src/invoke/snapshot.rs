@@ -1,7 +1,7 @@
 //! Operations of snapshots, and the one that makes a task one.
 
 use super::call::{Call, Outcome};
-use super::spawn;
+use super::{spawn, spawn_gate};
 use crate::capability::{Slot, SlotState};
 use crate::object::Ref;
 use crate::objects::{Snapshot, Task};
@@ -32,6 +32,10 @@ pub(super) fn operate(call: &Call) -> Result<Outcome, Error> {
                 info.size.tables,
                 u64::from(info.depth),
             ])
+        }
+        snapshot::BIND => {
+            call.need(Rights::STRONG)?;
+            spawn_gate::bind(call, target)
         }
         _ => Err(Error::NoSystemCall),
     }

@@ -18,6 +18,13 @@ use l4::{CapIndex, Error, Rights, Tag, utcb};
 /// Reclaimed before a clone is made: at least as much as it takes, so that a CPU that is never idle keeps up.
 const RECLAIM: u32 = 64;
 
+/// Gets on with what is dying here, before more is made.
+pub(super) fn reclaim() {
+    if reaper::is_needed() {
+        reaper::work(RECLAIM);
+    }
+}
+
 /// A request, read once.
 struct Request {
     account: Ref<Account>,
@@ -63,19 +70,17 @@ impl Request {
     }
 }
 
-fn low(word: u64) -> CapIndex {
+pub(super) fn low(word: u64) -> CapIndex {
     CapIndex(word as u32)
 }
 
-fn high(word: u64) -> CapIndex {
+pub(super) fn high(word: u64) -> CapIndex {
     CapIndex((word >> 32) as u32)
 }
 
 pub(super) fn spawn(call: &Call, snapshot: Ref<Snapshot>) -> Result<Outcome, Error> {
     let request = Request::parse(call)?;
-    if reaper::is_needed() {
-        reaper::work(RECLAIM);
-    }
+    reclaim();
     let task = Task::begin_from(request.account, snapshot)?;
     let started = start(call, snapshot, &request, task);
     if let Err(error) = started {
@@ -97,7 +102,12 @@ fn start(call: &Call, snapshot: Ref<Snapshot>, request: &Request, task: Ref<Task
         hold((&caller.caps, call.payer()?, slot), task, Rights::all())?;
     }
     for own in snapshot.own_slots() {
-        give_own(call, request, task, thread, own)?;
+        let parent = match own.names {
+            Own::Task => request.slot,
+            Own::Account => Some(request.account_slot),
+            Own::Thread => None,
+        };
+        give_own(call, request.account, thread, own, parent)?;
     }
     for number in 0..request.entries {
         let at = words::ENTRIES + 2 * number;
@@ -113,28 +123,33 @@ fn start(call: &Call, snapshot: Ref<Snapshot>, request: &Request, task: Ref<Task
     })
 }
 
-/// Gives a clone a capability to itself, where the snapshot's task had one.
+/// Gives a clone a capability to itself, where the snapshot's task had one: a copy of `parent`, a slot of the caller, or the
+/// first one.
 fn give_own(
     call: &Call,
-    request: &Request,
-    task: Ref<Task>,
+    account: Ref<Account>,
     thread: Ref<Thread>,
     own: OwnSlot,
+    parent: Option<CapIndex>,
 ) -> Result<(), Error> {
-    let target = (&task.caps, request.account, own.index);
-    let caller = call.task();
-    let parent = match own.names {
-        Own::Task => request.slot,
-        Own::Account => Some(request.account_slot),
-        Own::Thread => None,
-    };
-    match (parent, own.names) {
-        (Some(parent), _) => {
-            let parent = capability::own_slot(&caller.caps, call.payer()?, parent)?;
-            capability::copy(parent, target, Replace::Capabilities, own.rights, None, false)
-        }
-        (None, Own::Thread) => hold(target, thread, own.rights),
-        (None, _) => hold(target, task, own.rights),
+    let task = thread.task();
+    let target = (&task.caps, account, own.index);
+    if let Some(parent) = parent {
+        let caller = call.task();
+        let parent = capability::own_slot(&caller.caps, call.payer()?, parent)?;
+        return capability::copy(parent, target, Replace::Capabilities, own.rights, None, false);
+    }
+    hold_own(account, thread, own)
+}
+
+/// Gives a clone the first capability to itself, where the snapshot's task had one.
+pub(super) fn hold_own(account: Ref<Account>, thread: Ref<Thread>, own: OwnSlot) -> Result<(), Error> {
+    let task = thread.task();
+    let target = (&task.caps, account, own.index);
+    match own.names {
+        Own::Task => hold(target, task, own.rights),
+        Own::Thread => hold(target, thread, own.rights),
+        Own::Account => hold(target, account, own.rights),
     }
 }
 

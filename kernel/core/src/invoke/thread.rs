@@ -50,6 +50,9 @@ fn change(call: &Call, target: Ref<Thread>, operation: u64) -> Result<Outcome, E
         thread::TAKE_REPLY => ipc::take_reply(target, call.slot(1)?).and(DONE),
         thread::RESUME => resume(call),
         thread::EXIT => {
+            if target.task().has_only(target) {
+                ipc::exit_clone(target, call.word(1).unwrap_or(0));
+            }
             crate::reaper::destroy(target.erase());
             target.state.set(&Domain::lock(target.home()), State::Dead);
             Ok(Outcome::Gone)

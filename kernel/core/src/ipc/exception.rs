@@ -1,7 +1,7 @@
 //! Faults and exceptions: to the thread itself, to its handler's gate, or its end.
 
 use super::send::{Sent, send};
-use super::transfer;
+use super::{invocation, transfer};
 use crate::capability::SlotState;
 use crate::context::{Context, KIND_FULL};
 use crate::cpu::{Cpu, Domain};
@@ -11,6 +11,7 @@ use crate::schedule;
 use crate::thread::{Content, Fault, Resume, Sending, State, Then, Thread};
 use core::fmt::Write;
 use l4::exception::{ExceptionFrame, Reason};
+use l4::object::{CloneFailure, FailureReason};
 use l4::protocol::EXCEPTION;
 use l4::{NEVER, Rights, Tag, utcb};
 
@@ -88,6 +89,20 @@ fn send_to_handler(thread: Ref<Thread>) -> bool {
 /// Ends a thread whose fault nobody handles.
 fn end(thread: Ref<Thread>, fault: &Fault) {
     let rip = thread.with_own_context(|context| context.rip);
+    let failure = CloneFailure {
+        vector: fault.vector,
+        error: fault.error,
+        address: fault.address,
+        ip: rip,
+        ..CloneFailure::new(match fault.reason {
+            Reason::Quota => FailureReason::Quota,
+            Reason::PageFault | Reason::Exception | Reason::Triggered => FailureReason::Fault,
+        })
+    };
+    if invocation::fail_by_fault(thread, failure) {
+        stop(thread);
+        return;
+    }
     let mut line = crate::boot::ConsoleLine::new();
     // A line that is too long is cut off, which loses nothing that matters.
     let _ = write!(

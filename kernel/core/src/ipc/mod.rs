@@ -6,6 +6,7 @@
 
 pub(crate) mod direct;
 mod exception;
+mod invocation;
 pub(crate) mod queue;
 mod receive;
 mod reply;
@@ -14,10 +15,11 @@ mod transfer;
 mod wait;
 
 pub(crate) use exception::{end_unhandled, raise, signal, stop};
+pub(crate) use invocation::{Start, await_clone, exit_clone, is_answer};
 pub(crate) use receive::{forget_all_pending, forget_pending, notify, receive};
-pub(crate) use reply::{drop_implicit_reply, drop_reply, keep_caller, reply, take_reply};
+pub(crate) use reply::{Replied, drop_implicit_reply, drop_reply, keep_caller, reply, take_reply};
 pub(crate) use send::{Sent, fail_send, send, wake_waiting_senders};
-pub(crate) use transfer::{give_message, set_registers};
+pub(crate) use transfer::{give_message, give_request, set_registers};
 pub(crate) use wait::{die_waiting, expire, interrupt_wait};
 
 use crate::cpu::Domain;

@@ -1,9 +1,10 @@
 //! Answers: a reply capability is the right to answer one caller, once. Either side's end ends it.
 
 use super::send::deliver;
-use super::{exception, set_error, transfer};
+use super::{exception, invocation, set_error, transfer};
 use crate::capability::{Slot, SlotState};
 use crate::cpu::{Cpu, Domain};
+use crate::invocation::{Outcome, conclude};
 use crate::object::Ref;
 use crate::schedule;
 use crate::thread::{Content, ReplyHolder, Sending, State, Then, Thread};
@@ -11,8 +12,17 @@ use crate::timeout::Owner;
 use core::sync::atomic::Ordering;
 use l4::{CapIndex, Error, IpcError, NEVER, Tag};
 
+/// What becomes of who has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replied {
+    /// It goes on.
+    GoesOn,
+    /// It was a clone's thread, and has ended with that.
+    Ended,
+}
+
 /// Locks this CPU and a caller's home.
-fn lock(caller: Ref<Thread>) -> Domain {
+pub(super) fn lock(caller: Ref<Thread>) -> Domain {
     loop {
         let home = caller.home();
         let domain = Domain::lock_pair(Cpu::this(), home);
@@ -34,8 +44,7 @@ fn consume(thread: Ref<Thread>, slot: Option<&Slot>) -> Option<(Domain, Ref<Thre
             if slot.read() != found {
                 return None;
             }
-            slot.clear_reply();
-            caller.reply_holder.set(&domain, ReplyHolder::Nobody);
+            clear(&domain, caller, slot);
             Some((domain, caller))
         }
         None => {
@@ -51,14 +60,26 @@ fn consume(thread: Ref<Thread>, slot: Option<&Slot>) -> Option<(Domain, Ref<Thre
     }
 }
 
+/// Notes that the right to answer a caller is in a slot; the caller's home is locked.
+pub(super) fn set_holder(domain: &Domain, caller: Ref<Thread>, slot: &Slot) {
+    caller.reply_holder.set(domain, ReplyHolder::Slot(slot.into()));
+}
+
+/// Empties the slot of a reply capability; the caller's home is locked.
+pub(super) fn clear(domain: &Domain, caller: Ref<Thread>, slot: &Slot) {
+    slot.clear_reply();
+    caller.reply_holder.set(domain, ReplyHolder::Nobody);
+}
+
 /// Answers a caller with the message in the thread's UTCB. Never blocks.
-pub(crate) fn reply(thread: Ref<Thread>, slot: Option<&Slot>, tag: Tag) -> Result<(), IpcError> {
+pub(crate) fn reply(thread: Ref<Thread>, slot: Option<&Slot>, tag: Tag) -> Result<Replied, IpcError> {
     let (domain, caller) = consume(thread, slot).ok_or(IpcError::NotExistent)?;
     debug_assert_eq!(caller.state.get(&domain), State::Calling);
     caller.home().timeouts.disarm(&domain, Owner::Thread(caller));
-    if caller.sending.get(&domain).content == Content::Exception {
+    let content = caller.sending.get(&domain).content;
+    if content == Content::Exception {
         exception::answer(&domain, thread, caller, tag);
-        return Ok(());
+        return Ok(Replied::GoesOn);
     }
     let sending = Sending {
         tag,
@@ -70,16 +91,25 @@ pub(crate) fn reply(thread: Ref<Thread>, slot: Option<&Slot>, tag: Tag) -> Resul
         then: Then::Continue,
     };
     let delivered = deliver(&domain, thread, caller, &sending);
+    let is_clone = if let Content::Invocation(task) = content {
+        conclude(&domain, caller, task, Outcome::Answered);
+        invocation::end_answerer(&domain, thread);
+        true
+    } else {
+        false
+    };
     schedule::wake(&domain, caller);
-    delivered
+    if is_clone {
+        return Ok(Replied::Ended);
+    }
+    delivered.map(|()| Replied::GoesOn)
 }
 
 /// Drops the reply capability in `slot`, if it still is the one that was read: the caller gets an error.
 pub(crate) fn drop_reply(slot: &Slot, caller: Ref<Thread>, call: u64) {
     let domain = lock(caller);
     if slot.read() == SlotState::Reply(caller, call) {
-        slot.clear_reply();
-        caller.reply_holder.set(&domain, ReplyHolder::Nobody);
+        clear(&domain, caller, slot);
         abandon(&domain, caller);
     }
 }
@@ -94,10 +124,10 @@ pub(crate) fn drop_implicit_reply(thread: Ref<Thread>) {
 /// Ends the wait of a caller whom nobody can answer any more.
 fn abandon(domain: &Domain, caller: Ref<Thread>) {
     caller.home().timeouts.disarm(domain, Owner::Thread(caller));
-    if caller.sending.get(domain).content == Content::Exception {
-        exception::give_up(domain, caller);
-    } else {
-        set_error(domain, caller, IpcError::PartnerGone);
+    match caller.sending.get(domain).content {
+        Content::Exception => exception::give_up(domain, caller),
+        Content::Invocation(task) => invocation::give_up(domain, caller, task),
+        Content::Message => set_error(domain, caller, IpcError::PartnerGone),
     }
     schedule::wake(domain, caller);
 }

@@ -9,6 +9,7 @@ use crate::thread::{Content, ReplyHolder, Sending, Thread};
 use core::sync::atomic::Ordering;
 use l4::cap::{SendItem, parse_receive_buffer};
 use l4::exception::ExceptionFrame;
+use l4::object::CLONE_HEAD_WORDS;
 use l4::{CapIndex, Error, IpcError, Rights, Tag, utcb};
 
 /// Copies a message; both threads' homes are locked and neither runs user code meanwhile. On an error (as the sender
@@ -28,7 +29,7 @@ pub(super) fn transfer(
             }
             Ok(())
         }
-        Content::Message => {
+        Content::Message | Content::Invocation(_) => {
             let words = sending.tag.words();
             for index in 0..words {
                 receiver.utcb().set(index, sender.utcb().get(index));
@@ -56,6 +57,28 @@ pub(crate) fn give_message(
     match tag.items() {
         0 => Ok(()),
         items => pass_items(sender, receiver, (first + tag.words(), tag.words()), items, true),
+    }
+}
+
+/// Gives `receiver`, a clone's thread that never ran, the message of a spawn gate's caller, with other words at its start.
+pub(crate) fn give_request(
+    sender: Ref<Thread>,
+    tag: Tag,
+    head: [u64; CLONE_HEAD_WORDS],
+    receiver: Ref<Thread>,
+    strong: bool,
+) -> Result<(), IpcError> {
+    Cpu::this().counters.count(Event::Message);
+    for (index, word) in head.into_iter().enumerate() {
+        receiver.utcb().set(index, word);
+    }
+    let words = tag.words();
+    for index in head.len()..words {
+        receiver.utcb().set(index, sender.utcb().get(index));
+    }
+    match tag.items() {
+        0 => Ok(()),
+        items => pass_items(sender, receiver, (words, words), items, strong),
     }
 }
 

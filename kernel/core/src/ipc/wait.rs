@@ -1,6 +1,6 @@
 //! Ending a thread's wait from outside: its deadline passed, or someone cancelled it.
 
-use super::{queue, reply, set_error};
+use super::{invocation, queue, reply, set_error};
 use crate::cpu::Domain;
 use crate::object::Ref;
 use crate::schedule;
@@ -65,12 +65,18 @@ fn end_wait(thread: Ref<Thread>, cause: Option<Cause>) {
             _ => {}
         }
         thread.home().timeouts.disarm(&domain, Owner::Thread(thread));
+        let content = thread.sending.get(&domain).content;
+        if let Content::Invocation(task) = content {
+            let error = cause.map(|cause| cause.error(state));
+            invocation::end_call(&domain, thread, task, error);
+        }
         let Some(cause) = cause else {
             thread.state.set(&domain, State::Dead);
             return;
         };
-        let exception = thread.sending.get(&domain).content == Content::Exception;
-        if !exception || matches!(state, State::Receiving(_)) {
+        if matches!(content, Content::Invocation(_)) {
+            // Its result is set.
+        } else if content != Content::Exception || matches!(state, State::Receiving(_)) {
             // A faulting thread has no system call whose result could be set: it faults again when it goes on.
             set_error(&domain, thread, cause.error(state));
         }

@@ -7,6 +7,7 @@ mod irq;
 mod machine;
 mod scheduler;
 mod snapshot;
+mod spawn_gate;
 mod task;
 mod thread_end;
 
@@ -18,6 +19,8 @@ pub use machine::{Debug, Icu, Platform, Vcon};
 pub use scheduler::Scheduler;
 pub use snapshot::Snapshot;
 pub(crate) use snapshot::{Own, OwnSlot};
+pub(crate) use spawn_gate::Binding as SpawnBinding;
+pub use spawn_gate::SpawnGate;
 pub use task::Task;
 
 use crate::account::{Account, Progress};
@@ -43,6 +46,9 @@ pub(crate) fn destroy_step(object: Ref<Header>, budget: &mut u32) -> Progress {
         Kind::Gate => object
             .downcast::<Gate>()
             .is_none_or(|gate| gate::destroy_step(gate, budget)),
+        Kind::SpawnGate => object
+            .downcast::<SpawnGate>()
+            .is_none_or(|gate| gate.destroy_step()),
         Kind::Irq => object.downcast::<Irq>().is_none_or(irq::destroy_step),
         Kind::Dataspace => object
             .downcast::<Dataspace>()
@@ -102,8 +108,14 @@ pub(crate) fn notify_watcher(object: Ref<Header>) {
 
 /// Acts on the fact that only one capability of an object is left: a gate has no clients any more.
 pub(crate) fn notify_lonely(object: Ref<Header>) {
-    if object.kind() == Kind::Gate
-        && let Some(irq) = Ref::load(&object.watcher)
+    if matches!(object.kind(), Kind::Gate | Kind::SpawnGate) {
+        tell_watcher(&object);
+    }
+}
+
+/// Triggers the irq that watches an object, which goes on watching.
+pub(crate) fn tell_watcher(object: &Header) {
+    if let Some(irq) = Ref::load(&object.watcher)
         && irq.acquire()
     {
         irq::defer_trigger(irq);

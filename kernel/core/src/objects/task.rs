@@ -4,6 +4,7 @@
 use super::snapshot::{CloneLinks, Snapshot};
 use crate::account::Account;
 use crate::capability::{self, CapTable};
+use crate::invocation;
 use crate::memory::AddressSpace;
 use crate::object::{Header, Kind, Object, Ref};
 use crate::reaper;
@@ -90,7 +91,7 @@ impl Task {
     }
 
     /// Tells whether `thread` is the task's only one.
-    pub(super) fn has_only(&self, thread: Ref<Thread>) -> bool {
+    pub(crate) fn has_only(&self, thread: Ref<Thread>) -> bool {
         let _list = self.threads.lock();
         self.first_thread.load(Ordering::Relaxed) == thread.as_ptr()
             && thread.sibling.load(Ordering::Relaxed).is_null()
@@ -139,6 +140,9 @@ impl Task {
 
     /// Takes the dead task apart for a while: threads, capabilities, memory. True when it is done.
     pub(crate) fn destroy_step(&self, budget: &mut u32) -> bool {
+        if let Some(account) = invocation::account_of(self.me()) {
+            reaper::destroy(account.erase());
+        }
         if let Some(snapshot) = self.space.image_owner() {
             // Its last capability was dropped while it became a snapshot. Clones may use it: they end first.
             super::delete(snapshot);
@@ -152,10 +156,19 @@ impl Task {
         if let Some(base) = self.base
             && self.is_listed.swap(false, Ordering::AcqRel)
         {
-            // SAFETY: Tasks are made by `Account::create` only, so this one is an object at its place.
-            base.remove_clone(unsafe { Ref::from_raw(NonNull::from_ref(self)) });
+            base.remove_clone(self.me());
         }
         true
+    }
+
+    fn me(&self) -> Ref<Task> {
+        // SAFETY: Tasks are made by `Account::create` only, so this one is an object at its place.
+        unsafe { Ref::from_raw(NonNull::from_ref(self)) }
+    }
+
+    /// Tells whether the task goes on without a thread.
+    pub(super) fn is_left_alone(&self) -> bool {
+        !self.header.is_dead() && self.first_thread.load(Ordering::Acquire).is_null()
     }
 
     fn end_threads(&self) -> bool {

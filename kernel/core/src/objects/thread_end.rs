@@ -28,6 +28,9 @@ pub(super) fn destroy_step(thread: Ref<Thread>, budget: &mut u32) -> bool {
         task.space.unmap_utcb(thread.utcb().user_address());
     }
     task.remove_thread(thread);
+    if task.is_left_alone() && task.account().is_some_and(|account| !account.header.is_dead()) {
+        ipc::exit_clone(thread, 0);
+    }
     true
 }
 

@@ -97,6 +97,7 @@ pub(super) const KINDS: [Kind; Kind::COUNT] = [
     Kind::Task,
     Kind::Thread,
     Kind::Gate,
+    Kind::SpawnGate,
     Kind::Irq,
     Kind::Dataspace,
     Kind::Snapshot,
@@ -127,9 +128,7 @@ pub(super) fn root_account() -> Ref<Account> {
 
 /// A sub-account with a limit in pages.
 pub(super) fn sub_account(parent: Ref<Account>, pages: u64) -> Ref<Account> {
-    let limit = pages * PAGE_SIZE;
-    parent.charge(limit).unwrap();
-    Account::create(parent, |header| Account::new(header, limit)).unwrap()
+    Account::create_within(parent, pages * PAGE_SIZE, None).unwrap()
 }
 
 /// The threads that run when no other does: one for each CPU, always ready.

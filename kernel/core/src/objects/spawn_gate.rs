@@ -1,0 +1,168 @@
+//! Spawn gates: each call begins a clone of a snapshot, whose answer is the reply.
+#![expect(unsafe_code, reason = "an object's type is vouched for")]
+
+use super::Snapshot;
+use crate::account::Account;
+use crate::capability::{self, Slot, SlotState};
+use crate::invocation::Outcome;
+use crate::object::{Header, Kind, Object, Ref};
+use core::sync::atomic::{AtomicU64, Ordering};
+use l4::object::{FailureReason, GateCounts};
+use l4::{CapIndex, Error};
+
+/// What a gate's clones are to be like.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Binding {
+    /// Where they run, and their callers.
+    pub(crate) cpu: u32,
+    pub(crate) priority: u8,
+    pub(crate) slice_ns: u64,
+    /// Bytes of each one's account.
+    pub(crate) memory: u64,
+    /// Nanoseconds for an answer, 0 for no limit.
+    pub(crate) deadline_ns: u64,
+    /// Most at a time.
+    pub(crate) live_limit: u64,
+    /// Slot of the right to answer.
+    pub(crate) answer: CapIndex,
+    /// The gate's label.
+    pub(crate) label: u64,
+}
+
+/// A gate that is bound to a snapshot. It is charged to the account that its clones' accounts are cut out of.
+#[repr(C, align(64))]
+pub struct SpawnGate {
+    pub(crate) header: Header,
+    /// A capability to the snapshot, which goes with that.
+    snapshot: Slot,
+    binding: Binding,
+    live: AtomicU64,
+    started: AtomicU64,
+    answered: AtomicU64,
+    refused: AtomicU64,
+    abandoned: AtomicU64,
+    failed: [AtomicU64; FailureReason::COUNT],
+}
+
+// SAFETY: `repr(C)` with the header first.
+unsafe impl Object for SpawnGate {
+    const KIND: Kind = Kind::SpawnGate;
+}
+
+impl SpawnGate {
+    /// Creates a gate whose calls begin clones of `snapshot`.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`]; [`Error::NotFound`] if the snapshot's or the account's end has begun.
+    pub(crate) fn create(
+        account: Ref<Account>,
+        snapshot: Ref<Snapshot>,
+        binding: Binding,
+    ) -> Result<Ref<SpawnGate>, Error> {
+        let gate = Account::create(account, |header| SpawnGate {
+            header,
+            snapshot: Slot::new(),
+            binding,
+            live: AtomicU64::new(0),
+            started: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            abandoned: AtomicU64::new(0),
+            failed: [const { AtomicU64::new(0) }; FailureReason::COUNT],
+        })?;
+        capability::hold_in(&gate.snapshot, snapshot.erase())
+            .inspect_err(|_| crate::reaper::destroy(gate.erase()))?;
+        Ok(gate)
+    }
+
+    /// What the gate's clones are to be like.
+    #[inline]
+    pub(crate) fn binding(&self) -> &Binding {
+        &self.binding
+    }
+
+    /// Slot, in a clone, of the right to answer.
+    pub(crate) fn answer(&self) -> CapIndex {
+        self.binding.answer
+    }
+
+    /// The snapshot.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if it is gone.
+    pub(crate) fn snapshot(&self) -> Result<Ref<Snapshot>, Error> {
+        match self.snapshot.read() {
+            SlotState::Object(found) if !found.object.is_dead() => {
+                found.object.downcast().ok_or(Error::NotFound)
+            }
+            _ => Err(Error::NotFound),
+        }
+    }
+
+    /// Lets one more clone in, which keeps the gate until [`Self::leave`].
+    ///
+    /// # Errors
+    /// [`Error::Again`] if there are as many as may be, [`Error::NotFound`] if the gate's end has begun.
+    pub(crate) fn enter(gate: Ref<SpawnGate>) -> Result<(), Error> {
+        if gate.live.fetch_add(1, Ordering::Relaxed) >= gate.binding.live_limit {
+            gate.live.fetch_sub(1, Ordering::Relaxed);
+            return Err(Error::Again);
+        }
+        if gate.acquire() {
+            Ok(())
+        } else {
+            gate.live.fetch_sub(1, Ordering::Relaxed);
+            Err(Error::NotFound)
+        }
+    }
+
+    /// A clone is gone, or was not begun after all.
+    pub(crate) fn leave(&self) {
+        self.live.fetch_sub(1, Ordering::Relaxed);
+        // SAFETY: Spawn gates are made by `Account::create` only, so this one is an object at its place; and it was counted
+        // when the clone was let in.
+        unsafe { Ref::from_raw(core::ptr::NonNull::from_ref(self)) }.release();
+    }
+
+    /// Counts a clone that was begun.
+    pub(crate) fn count_start(&self) {
+        self.started.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a call that began no clone.
+    pub(crate) fn count_refusal(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts how a call ended, and tells the watcher of failures.
+    pub(crate) fn count(&self, outcome: Outcome) {
+        let counter = match outcome {
+            Outcome::Answered => &self.answered,
+            Outcome::Abandoned => &self.abandoned,
+            Outcome::Failed(reason) => &self.failed[reason as usize],
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        if matches!(outcome, Outcome::Failed(_)) {
+            super::tell_watcher(&self.header);
+        }
+    }
+
+    /// What was counted.
+    pub(crate) fn counts(&self) -> GateCounts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        GateCounts {
+            live: read(&self.live),
+            started: read(&self.started),
+            answered: read(&self.answered),
+            refused: read(&self.refused),
+            abandoned: read(&self.abandoned),
+            failed: core::array::from_fn(|reason| read(&self.failed[reason])),
+        }
+    }
+
+    /// Takes a dead gate apart. The clones that there are go on.
+    pub(super) fn destroy_step(&self) -> bool {
+        capability::drop_slot(&self.snapshot);
+        true
+    }
+}
