@@ -93,12 +93,14 @@ const PYTHON_BOOT_RATIO: &str = "python_boot_ratio";
 pub(super) const NEED_PEER: [&str; 3] = [BOOT_RATIO, PYTHON_CPU_RATIO, PYTHON_BOOT_RATIO];
 
 /// All figures, in the order of the table.
-pub(super) const FIGURES: [Figure; 19] = [
+pub(super) const FIGURES: [Figure; 21] = [
     instructions("null_call", 100.0, "getppid", "null_call"),
     instructions("ipc_round_trip", 700.0, "pipe round trip", "pipe_fork"),
     instructions("page_fault", 1_000.0, "anonymous page fault", "page_fault"),
     instructions("task_lifecycle", 15_000.0, "vfork+exec+wait", "process"),
     instructions("clone_lifecycle", 10_000.0, "vfork+exec+wait", "process"),
+    instructions("spawn_gate_call", 6_000.0, "vfork+exec+wait", "process"),
+    instructions("spawn_gate_cycle", 8_000.0, "vfork+exec+wait", "process"),
     instructions("invoke_boot", 90_000.0, "vfork+exec+wait", "process"),
     instructions("invoke_boot_cycle", 110_000.0, "vfork+exec+wait", "process"),
     instructions("invoke_warm", 6_000.0, "pipe to waiting process", "pipe_program"),

@@ -1,7 +1,10 @@
 //! Creating a task and a thread, starting it, one IPC, and its end until its frames are free again.
 
 use crate::{OWN_MODULE, report};
-use l4::object::{Debug, Factory, MapEntry, Placement, Scheduler, Snapshot, Spawn, Start, Task, Thread};
+use l4::object::{
+    CLONE_HEAD_WORDS, Debug, Factory, GateBinding, MapEntry, Placement, Scheduler, Snapshot, Spawn, Start,
+    Task, Thread,
+};
 use l4::region::{Access, Backing, Region};
 use l4::{CapIndex, Error, Rights, Tag, syscall};
 use l4re::{OwnedCap, Slot, clock, server};
@@ -128,8 +131,43 @@ fn clones(code: Region, gate: &OwnedCap, slots: [CapIndex; 3]) -> Result<(), Err
     }
     settle()?;
     report("clone_lifecycle", clock::now_ns() - start, COUNT);
+    gate_calls(snapshot)?;
     Task(CapIndex::TASK).delete(account)?;
     Task(CapIndex::TASK).drop_cap(thread).ok();
+    Ok(())
+}
+
+/// Calls of a gate, each of which begins a clone that answers: by themselves, and back to back with the clones' ends.
+fn gate_calls(snapshot: Snapshot) -> Result<(), Error> {
+    let account = Slot::fill(|slot| Factory(CapIndex::FACTORY).create_factory(4 << 20, slot))?;
+    let binding = GateBinding {
+        account: account.index(),
+        scheduler: CapIndex::SCHEDULER,
+        place: PLACE,
+        memory_bytes: 64 << 10,
+        deadline_ns: 0,
+        live_limit: 32,
+        answer: CapIndex::PARENT,
+        label: 0,
+    };
+    let gate = Slot::fill(|slot| snapshot.bind(&binding, slot).map(drop))?;
+    let once = || syscall::call(gate.index(), Tag::new(0, CLONE_HEAD_WORDS, 0)).result();
+    let mut total = 0;
+    for round in 0..=COUNT {
+        settle()?;
+        let start = clock::now_ns();
+        once()?;
+        // The first call does not count.
+        total += if round == 0 { 0 } else { clock::now_ns() - start };
+    }
+    report("spawn_gate_call", total, COUNT);
+    settle()?;
+    let start = clock::now_ns();
+    for _ in 0..COUNT {
+        once()?;
+    }
+    settle()?;
+    report("spawn_gate_cycle", clock::now_ns() - start, COUNT);
     Ok(())
 }
 
