@@ -130,15 +130,23 @@ impl Context {
     /// # Errors
     /// If the manager cannot be asked.
     pub fn environment(&self) -> Result<Environment, InvokeError> {
-        let supervisor = SupervisorClient::new(parent());
-        let mut text = Vec::new();
-        loop {
-            let mut buffer = [0; REPLY_BYTES];
-            let (total, length) = supervisor.environment(text.len() as u64, &mut buffer)?;
-            text.extend_from_slice(&buffer[..length]);
-            if length == 0 || text.len() as u64 >= total {
-                return Ok(Environment::new(text));
-            }
+        environment()
+    }
+}
+
+/// As [`Context::environment`], for what runs before the first request ([`main`](crate::main)).
+///
+/// # Errors
+/// If the manager cannot be asked.
+pub fn environment() -> Result<Environment, InvokeError> {
+    let supervisor = SupervisorClient::new(parent());
+    let mut text = Vec::new();
+    loop {
+        let mut buffer = [0; REPLY_BYTES];
+        let (total, length) = supervisor.environment(text.len() as u64, &mut buffer)?;
+        text.extend_from_slice(&buffer[..length]);
+        if length == 0 || text.len() as u64 >= total {
+            return Ok(Environment::new(text));
         }
     }
 }

@@ -43,7 +43,7 @@ mod response;
 #[doc(hidden)]
 pub mod runtime;
 
-pub use context::{Context, Environment, InvokeError, Reply};
+pub use context::{Context, Environment, InvokeError, Reply, environment};
 pub use error::Error;
 #[cfg(feature = "std")]
 pub use interfaces::faas::{CODE_NAME, ERROR_MAX as ERROR_BYTES};
@@ -61,6 +61,10 @@ pub use response::Response;
 ///
 /// The function takes a [`Request`] and a [`&Context`](Context), and returns a [`Response`] or an error that can be
 /// displayed, usually an [`Error`].
+///
+/// `#[worker::main(init = prepare)]` has `fn prepare()` called once before the first request: what takes time and is the
+/// same for all requests. A worker that begins from a snapshot finds it done. It may use the heap, the log and
+/// [`environment`], but has no request yet. If it panics, the worker is gone, and the caller gets message and place.
 pub use worker_macros::main;
 
 #[doc(hidden)]

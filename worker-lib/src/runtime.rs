@@ -27,6 +27,9 @@ const PATH_MAX: usize = 512;
 #[macro_export]
 macro_rules! entry {
     ($function:path) => {
+        $crate::entry!($function, $crate::runtime::nothing);
+    };
+    ($function:path, $init:path) => {
         #[global_allocator]
         static WORKER_HEAP: $crate::l4re::heap::Heap = $crate::l4re::heap::Heap;
 
@@ -36,29 +39,30 @@ macro_rules! entry {
         }
 
         fn worker_start() -> i64 {
-            $crate::runtime::run($function)
+            $crate::runtime::run($init, $function)
         }
 
         $crate::l4re::start_with!(worker_start);
     };
 }
 
-/// Serves requests until the manager ends it. Returns an exit code only if there is no manager any more.
-pub fn run<E: fmt::Display>(function: impl Fn(Request, &Context) -> Result<Response, E>) -> i64 {
-    serve(Worker, function);
+/// What a function without anything to prepare runs before its first request.
+pub fn nothing() {}
+
+/// Serves requests until the manager ends it, after `init`, which counts as the runtime's start. Returns an exit code only
+/// if there is no manager any more.
+pub fn run<E: fmt::Display>(
+    init: impl FnOnce(),
+    function: impl Fn(Request, &Context) -> Result<Response, E>,
+) -> i64 {
+    let started = Worker.now_ns();
+    init();
+    serve_from(Worker, started, None, function);
     LOST_CODE
 }
 
-/// Serves requests until the manager does not answer any more; returns why.
-pub(crate) fn serve<M: Machine + Copy, E: fmt::Display>(
-    machine: M,
-    function: impl Fn(Request, &Context) -> Result<Response, E>,
-) -> InvokeError {
-    serve_from(machine, machine.now_ns(), None, function)
-}
-
-/// As [`serve`], in a worker whose runtime started at `start_runtime`, and began to load the function's code at
-/// `start_load` if there was anything to load.
+/// Serves requests until the manager does not answer any more; returns why. The worker's runtime started at
+/// `start_runtime`, and began to load the function's code at `start_load` if there was anything to load.
 pub(crate) fn serve_from<M: Machine + Copy, E: fmt::Display>(
     machine: M,
     start_runtime: u64,

@@ -2,23 +2,48 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Error, ItemFn, ReturnType, Safety, Signature, parse2};
+use syn::parse::{Parse, ParseStream};
+use syn::{Error, Expr, ItemFn, MetaNameValue, Path, ReturnType, Safety, Signature, parse2};
+
+/// The attribute's arguments: none, or `init = FUNCTION`.
+struct Arguments {
+    /// What runs before the first request.
+    init: Option<Path>,
+}
+
+impl Parse for Arguments {
+    fn parse(input: ParseStream<'_>) -> Result<Self, Error> {
+        if input.is_empty() {
+            return Ok(Self { init: None });
+        }
+        let argument: MetaNameValue = input.parse()?;
+        let init = match &argument.value {
+            Expr::Path(function) if argument.path.is_ident("init") && input.is_empty() => {
+                Some(function.path.clone())
+            }
+            _ => None,
+        };
+        match init {
+            Some(init) => Ok(Self { init: Some(init) }),
+            None => Err(Error::new_spanned(
+                argument,
+                "`#[worker::main]` takes one argument at most, `init = FUNCTION`",
+            )),
+        }
+    }
+}
 
 /// Leaves the function as it is and adds the program's entry behind it.
 pub(crate) fn expand(arguments: TokenStream, function: TokenStream) -> Result<TokenStream, Error> {
-    if !arguments.is_empty() {
-        return Err(Error::new_spanned(
-            arguments,
-            "`#[worker::main]` takes no arguments",
-        ));
-    }
+    let Arguments { init } = parse2(arguments)?;
     let item: ItemFn = parse2(function)
         .map_err(|error| Error::new(error.span(), "`#[worker::main]` belongs on a function"))?;
     check(&item.sig)?;
     let name = &item.sig.ident;
+    let init = init.iter();
     Ok(quote! {
         #item
-        ::worker::entry!(#name);
+        ::worker::entry!(#name #(, #init)*);
     })
 }
 
@@ -65,6 +90,24 @@ mod tests {
     }
 
     #[test]
+    fn what_runs_before_the_first_request_is_named() {
+        let function = quote! { fn handle(request: Request, ctx: &Context) -> R {} };
+        let expanded = expand(quote! { init = start::prepare }, function.clone()).unwrap();
+        assert_eq!(
+            expanded.to_string(),
+            quote! { #function ::worker::entry!(handle, start::prepare); }.to_string()
+        );
+        for wrong in [
+            quote! { fast },
+            quote! { exit = prepare },
+            quote! { init = 5 },
+            quote! { init = a, init = b },
+        ] {
+            assert!(expand(wrong.clone(), function.clone()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn wrong_signatures_are_refused_with_the_right_one() {
         let cases = [
             (quote! { async fn f(a: A, b: &B) -> R {} }, "async"),
@@ -81,6 +124,5 @@ mod tests {
             );
         }
         assert!(refusal(quote! { struct S; }).contains("belongs on a function"));
-        assert!(expand(quote! { fast }, quote! { fn f(a: A, b: &B) -> R {} }).is_err());
     }
 }

@@ -134,7 +134,9 @@ fn told(
     has_memory: bool,
     function: impl Fn(Request, &Context) -> Result<Response, Error>,
 ) -> (Vec<Told>, Vec<WorkerTimes>) {
-    told_of(requests, has_memory, |host| serve(host, function))
+    told_of(requests, has_memory, |host| {
+        serve_from(host, host.now_ns(), None, function)
+    })
 }
 
 /// Has `worker` serve all requests and returns what the manager was told, and when.
