@@ -10,7 +10,7 @@ export CARGO_PROFILE_DEV_DEBUG ?= line-tables-only
 CARGO ?= cargo
 TOOL = $(CARGO) run --quiet --package aerie-qemu --
 
-.PHONY: qemu invoke image list test bench clean help check-cargo
+.PHONY: qemu invoke image list test bench bench-report clean help check-cargo
 
 help:
 	@echo 'make qemu    build an entry of modules.list, boot it in QEMU, exit with its verdict'
@@ -19,6 +19,7 @@ help:
 	@echo 'make list    list the entries of modules.list'
 	@echo 'make test    run all tests'
 	@echo 'make bench   measure, beside Linux under the same emulator'
+	@echo 'make bench-report  the same and more, as one page with plots'
 	@echo 'make clean   remove everything that was built'
 	@echo
 	@echo 'Variables, before or after make:'
@@ -36,7 +37,7 @@ help:
 qemu: check-cargo
 	@$(TOOL) run
 
-invoke image list test bench: check-cargo
+invoke image list test bench bench-report: check-cargo
 	@$(TOOL) $@
 
 clean: check-cargo

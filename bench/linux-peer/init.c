@@ -85,6 +85,19 @@ void report(const char *name, int count, double divisor) {
     fflush(stdout);
 }
 
+void report_point(const char *series, const char *line, double x, int count) {
+    qsort(samples, count, sizeof samples[0], compare);
+    double median = samples[count / 2];
+    printf("PEER {\"series\": \"%s\", \"line\": \"%s\", \"x\": %.0f, \"ticks\": %.1f, \"ns\": %.1f}\n", series, line, x,
+           median, median / ticks_per_ns);
+    fflush(stdout);
+}
+
+void report_memory(const char *name, double kib) {
+    printf("PEER {\"name\": \"%s\", \"kib\": %.1f}\n", name, kib);
+    fflush(stdout);
+}
+
 static void measure_null_call(int count) {
     for (int i = 0; i < count; i++) {
         uint64_t start = ticks();
@@ -181,7 +194,7 @@ static void measure_process(int count) {
     report("process", count, 1);
 }
 
-static long free_kib(void) {
+long free_kib(void) {
     char text[256] = {0};
     int file = open("/proc/meminfo", O_RDONLY);
     if (file < 0 || read(file, text, sizeof text - 1) < 0)
@@ -211,8 +224,7 @@ static void measure_idle_memory(void) {
         if (children[i] < 0 || read(ready[0], &byte, 1) != 1)
             fail("idle child");
     }
-    double each = (double)(before - free_kib()) / IDLE_MEASURED;
-    printf("PEER {\"name\": \"idle_process\", \"kib\": %.1f}\n", each);
+    report_memory("idle_process", (double)(before - free_kib()) / IDLE_MEASURED);
     for (int i = 0; i < IDLE_WARM_UP + IDLE_MEASURED; i++)
         kill(children[i], SIGKILL);
     while (wait(NULL) > 0)
@@ -253,6 +265,9 @@ int main(int count, char **arguments) {
         measure_round_trip("pipe_cross_core", 1000, 0, 1);
     measure_process(200);
     measure_idle_memory();
+    measure_processes();
+    measure_containers();
+    measure_interpreter();
     measure_programs();
     finish(1);
 }

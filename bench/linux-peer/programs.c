@@ -118,6 +118,9 @@ void measure_programs(void) {
     char *calls[] = {"/linux-calls", "figures", NULL};
     if (exists(calls[0]))
         await(start(calls, -1, -1), calls[0]); /* prints its figures itself */
+    char *sandboxes[] = {"/wasm-peer", NULL};
+    if (exists(sandboxes[0]))
+        await(start(sandboxes, -1, -1), sandboxes[0]); /* so does this */
     if (exists("/word-count"))
         measure_stream(200);
     if (exists("/python-runtime")) {

@@ -79,6 +79,8 @@ pub enum Subcommands {
         #[arg(long)]
         no_peer: bool,
     },
+    /// Measure more, beside CPython and Wasmtime in Linux too, and make one page of all
+    BenchReport,
 }
 
 /// Where image descriptions and modules are.

@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+use aerie_qemu::bench::Scope;
 use aerie_qemu::cli::{Cli, Subcommands};
 use aerie_qemu::error::Error;
 use aerie_qemu::{bench, invoke, run, test};
@@ -16,7 +17,9 @@ fn main() -> ExitCode {
         Subcommands::Image { image } => run::image(&cli.root, image),
         Subcommands::List { lists } => run::list(&cli.root, lists),
         Subcommands::Test { only } => test::test(&cli.root, &cli.qemu, only),
-        Subcommands::Bench { no_peer } => bench::bench(&cli.root, &cli.qemu, !no_peer),
+        Subcommands::Bench { no_peer: true } => bench::bench(&cli.root, &cli.qemu, Scope::Alone),
+        Subcommands::Bench { no_peer: false } => bench::bench(&cli.root, &cli.qemu, Scope::Both),
+        Subcommands::BenchReport => bench::bench(&cli.root, &cli.qemu, Scope::Report),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,6 +3,8 @@
 //! Each member is a header of 110 characters (magic and 13 numbers of 8 hexadecimal digits), its name with a NUL,
 //! and its bytes; name and bytes are padded to multiples of 4. A member called `TRAILER!!!` ends the archive.
 
+use std::collections::BTreeSet;
+
 const MAGIC: &str = "070701";
 const TRAILER: &str = "TRAILER!!!";
 const FOLDER: u32 = 0o040_755;
@@ -14,16 +16,25 @@ const CHARACTER_DEVICE: u32 = 0o020_600;
 pub(super) struct Cpio {
     bytes: Vec<u8>,
     members: u32,
+    folders: BTreeSet<String>,
 }
 
 impl Cpio {
-    /// Adds a folder.
+    /// Adds a folder, and those above it, unless they are there.
     pub(super) fn folder(&mut self, name: &str) {
-        self.member(name, FOLDER, (0, 0), &[]);
+        if let Some((above, _)) = name.rsplit_once('/') {
+            self.folder(above);
+        }
+        if self.folders.insert(name.to_owned()) {
+            self.member(name, FOLDER, (0, 0), &[]);
+        }
     }
 
-    /// Adds a program.
+    /// Adds a program, and the folders above it.
     pub(super) fn program(&mut self, name: &str, bytes: &[u8]) {
+        if let Some((folder, _)) = name.rsplit_once('/') {
+            self.folder(folder);
+        }
         self.member(name, PROGRAM, (0, 0), bytes);
     }
 
@@ -77,6 +88,20 @@ impl Cpio {
 #[cfg(test)]
 mod tests {
     use super::Cpio;
+
+    #[test]
+    fn folders_come_once_and_before_what_is_in_them() {
+        let mut archive = Cpio::default();
+        archive.program("lib/python/json", b"1");
+        archive.program("lib/python/os", b"2");
+        archive.folder("lib");
+        let bytes = archive.finish();
+        let text = String::from_utf8_lossy(&bytes);
+        let at = |name: &str| text.find(name).unwrap();
+        assert!(at("lib\0") < at("lib/python\0") && at("lib/python\0") < at("lib/python/json\0"));
+        assert_eq!(text.matches("lib\0").count(), 1);
+        assert_eq!(text.matches("lib/python\0").count(), 1);
+    }
 
     #[test]
     fn members_are_padded_and_numbered() {

@@ -96,6 +96,14 @@ fn lints(session: &Session<'_>) -> Vec<(String, &'static str, Command)> {
             ),
         ),
         (
+            "host/format-wasm-peer".to_owned(),
+            "cargo-fmt",
+            cargo_in(
+                session,
+                &["fmt", "--check", "--manifest-path", "bench/wasm-peer/Cargo.toml"],
+            ),
+        ),
+        (
             "host/lint".to_owned(),
             "cargo-clippy",
             clippy(session, &["--all-targets"], &[]),

@@ -1,0 +1,117 @@
+//! Figures that exist in time only, as ratios: booting, and what several CPUs do.
+
+use std::path::{Path, PathBuf};
+
+use super::figures::{BOOT, BOOT_RATIO, Pair, Ratios, SCALING};
+use super::lines::{self, Point};
+use super::machines::Session;
+use super::peer::{Peer, Setup};
+use crate::error::Error;
+use crate::machine::Accelerator;
+
+/// How often boot and scaling are measured; the median counts.
+const REPETITIONS: usize = 5;
+
+/// What the scaling is measured with, but for the number of threads.
+const SCALING_ARGUMENTS: &str = "--iterations=4000 --warmup=500 --mode=boot --format=json";
+
+/// How the first line begins that a user program prints: the root task's greeting.
+const ROOT_TASK_MARK: &str = "MOE";
+
+/// What the first program of the Linux guest prints first.
+const LINUX_MARK: &str = "PEER START";
+
+/// CPUs of the runs in time.
+pub(super) const CPUS: u32 = 2;
+
+/// Most clients of the report's plot, on so many CPUs; the host has to have as many.
+const MOST_CLIENTS: u32 = 8;
+
+/// The images of the main job, with one client, two, and so on.
+pub(super) type Clients = Vec<PathBuf>;
+
+impl Session<'_> {
+    /// Builds these images: two of them, or as many as the host can run at once.
+    pub(super) fn build_clients(&self, is_report: bool) -> Result<Clients, Error> {
+        let cpus = std::thread::available_parallelism()
+            .map_or(CPUS, |cpus| u32::try_from(cpus.get()).unwrap_or(MOST_CLIENTS));
+        let most = if is_report {
+            cpus.clamp(CPUS, MOST_CLIENTS)
+        } else {
+            CPUS
+        };
+        let build = |threads| {
+            let arguments = format!("--threads={threads} {SCALING_ARGUMENTS}");
+            Ok(self.build("modules.list", "aerie", &arguments)?.image)
+        };
+        (1..=most).map(build).collect()
+    }
+
+    /// The figures that are ratios; the times to boot and the throughputs go to `timed` as well.
+    pub(super) fn ratios(
+        &self,
+        clients: &[PathBuf],
+        peer: Option<&Peer>,
+        timed: &mut Pair,
+    ) -> Result<Ratios, Error> {
+        let mut ratios = Ratios::new();
+        let Some(one) = clients.first() else {
+            return Ok(ratios);
+        };
+        if let Some(peer) = peer
+            && let Some((aerie, linux)) = self.attempt(self.boot_times(one, peer))?
+        {
+            ratios.insert(BOOT_RATIO.to_owned(), aerie / linux);
+            timed.aerie.figures.insert(BOOT.to_owned(), aerie);
+            timed.linux.figures.insert(BOOT.to_owned(), linux);
+        }
+        let factors = self.attempt(self.scaling(clients))?;
+        for (clients, factor) in (1..).zip(&factors) {
+            timed.aerie.points.push(Point {
+                series: "scaling".into(),
+                line: "Aerie".into(),
+                x: f64::from(clients),
+                y: *factor,
+            });
+        }
+        if let Some(factor) = factors.get(1) {
+            ratios.insert(SCALING.to_owned(), *factor);
+        }
+        Ok(ratios)
+    }
+
+    /// Milliseconds from QEMU's start to the first line of a user program, Aerie's and Linux's, taken alternately.
+    fn boot_times(&self, image: &Path, peer: &Peer) -> Result<Option<(f64, f64)>, Error> {
+        let is_aerie = |line: &str| line.starts_with(ROOT_TASK_MARK);
+        let is_linux = |line: &str| line.contains(LINUX_MARK);
+        let (mut aerie, mut linux) = (Vec::new(), Vec::new());
+        for _ in 0..REPETITIONS {
+            let machine = self.aerie(image, Accelerator::Tcg, CPUS);
+            aerie.push(self.time_to(&machine, "aerie-boot", is_aerie)?);
+            let machine = peer.machine(self.qemu, Setup::BootOnly, Accelerator::Tcg, CPUS);
+            linux.push(self.time_to(&machine, Setup::BootOnly.name(), is_linux)?);
+        }
+        Ok(lines::median(aerie).zip(lines::median(linux)))
+    }
+
+    /// Throughput of one client, two and so on over that of one, in medians. Each round measures all of them, so that a
+    /// host that changes its speed changes all.
+    fn scaling(&self, images: &[PathBuf]) -> Result<Vec<f64>, Error> {
+        let mut rounds = Vec::new();
+        for _ in 0..REPETITIONS {
+            let throughput = |(clients, image): (u32, &PathBuf)| {
+                let name = format!("aerie-{clients}-clients");
+                let machine = self.aerie(image, Accelerator::Tcg, clients.max(CPUS));
+                let console = self.run(&machine, &name)?;
+                lines::throughput(&console).map_err(|error| Error::Failed(format!("{name}: {error}")))
+            };
+            let round: Vec<f64> = (1..).zip(images).map(throughput).collect::<Result<_, Error>>()?;
+            rounds.push(round);
+        }
+        let factor = |at: usize| {
+            let factors = rounds.iter().map(|round| round[at] / round[0]).collect();
+            lines::median(factors).ok_or_else(|| Error::Failed("scaling was not measured".into()))
+        };
+        (0..images.len()).map(factor).collect()
+    }
+}

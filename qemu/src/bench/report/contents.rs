@@ -1,0 +1,147 @@
+//! What the page shows besides the tables: which bars stand side by side, and which lines.
+
+use super::plot::{Axis, Form, Scale};
+
+/// Where a bar's value comes from: a figure of the Aerie guest, or what the Linux guest prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Aerie(&'static str),
+    Linux(&'static str),
+}
+
+/// Bars side by side. Those that were not measured are left out; without one of Aerie's there is no chart.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chart {
+    pub(super) title: &'static str,
+    pub(super) text: &'static str,
+    pub(super) unit: &'static str,
+    pub(super) bars: &'static [(&'static str, Source)],
+}
+
+/// A plot with lines, whose points name it as their series.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Series {
+    pub(super) key: &'static str,
+    pub(super) title: &'static str,
+    pub(super) text: &'static str,
+    pub(super) x: Axis,
+    pub(super) y: Axis,
+}
+
+use Source::{Aerie, Linux};
+
+/// The charts, in the order of the page.
+pub(super) const CHARTS: &[Chart] = &[
+    Chart {
+        title: "A fresh, isolated run of a function that does nothing",
+        text: "From the request until the answer is there and what it took is on its way back. Wasmtime makes its instance in the \
+               process of its caller, without isolation by hardware; a container engine does more than this smallest container.",
+        unit: "instructions",
+        bars: &[
+            ("Aerie's kernel: call of a spawn gate", Aerie("spawn_gate_cycle")),
+            ("Aerie, loaded afresh", Aerie("invoke_boot_cycle")),
+            ("Wasmtime, pooled", Linux("wasm_pooled")),
+            ("Wasmtime, on demand", Linux("wasm_on_demand")),
+            ("Linux: vfork + exec + wait", Linux("process")),
+            ("Linux: zygote fork", Linux("zygote")),
+            ("Linux: minimal container", Linux("container")),
+            ("the same in a control group", Linux("container_group")),
+        ],
+    },
+    Chart {
+        title: "A run in something that is there already",
+        text: "No isolation from the run before.",
+        unit: "instructions",
+        bars: &[
+            ("Aerie, kept worker", Aerie("invoke_warm")),
+            ("Linux: pipe to a waiting process", Linux("pipe_program")),
+        ],
+    },
+    Chart {
+        title: "Functions in Python",
+        text: "Aerie's interpreter is RustPython. Under Linux the same program is started by vfork and exec; CPython is Debian's, \
+               started without the module `site`.",
+        unit: "instructions",
+        bars: &[
+            ("Aerie, fresh interpreter to first line", Aerie("python_boot")),
+            ("Linux: the same interpreter, exec", Linux("python_boot")),
+            ("Linux: CPython, exec of a no-op", Linux("cpython_exec")),
+            ("Linux: CPython, zygote fork", Linux("cpython_zygote")),
+            ("Linux: CPython, kept process", Linux("cpython_warm")),
+        ],
+    },
+    Chart {
+        title: "Memory of one that waits",
+        text: "What the machine has less of when there is one more, page tables and the kernel's objects included.",
+        unit: "KiB",
+        bars: &[
+            ("Aerie, loaded worker", Aerie("worker_memory_kib")),
+            ("Wasmtime, instance from a pool", Linux("wasm_pooled_instance")),
+            (
+                "the same after writing 16 pages",
+                Linux("wasm_pooled_touch16_instance"),
+            ),
+            ("Linux: small program after exec", Linux("idle_process")),
+            ("Linux: forked child", Linux("forked_child")),
+            ("Linux: CPython, child of a zygote", Linux("cpython_child")),
+        ],
+    },
+];
+
+/// An axis of counted instructions.
+const COUNTED: Axis = Axis {
+    label: "guest instructions",
+    scale: Scale::Logarithmic,
+    form: Form::Number,
+};
+
+/// The plots with lines, in the order of the page.
+pub(super) const SERIES: &[Series] = &[
+    Series {
+        key: "image_size",
+        title: "Size of what is copied",
+        text: "A process, or a function, that has written so much memory before: what one more of it costs.",
+        x: Axis {
+            label: "written memory",
+            scale: Scale::Logarithmic,
+            form: Form::Bytes,
+        },
+        y: COUNTED,
+    },
+    Series {
+        key: "scaling",
+        title: "Clients on CPUs of their own",
+        text: "Invocations a second over those of one client, in time, medians of 5 rounds. Needs an otherwise idle host with as \
+               many CPUs.",
+        x: Axis {
+            label: "clients, each on a CPU of its own",
+            scale: Scale::Steps,
+            form: Form::Number,
+        },
+        y: Axis {
+            label: "throughput over one client's",
+            scale: Scale::Linear,
+            form: Form::Number,
+        },
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn charts_compare_with_something_and_plots_have_names_of_their_own() {
+        for chart in CHARTS {
+            let own = chart
+                .bars
+                .iter()
+                .filter(|(_, source)| matches!(source, Aerie(_)))
+                .count();
+            assert!(own > 0 && own < chart.bars.len(), "{}", chart.title);
+        }
+        for (at, series) in SERIES.iter().enumerate() {
+            assert!(SERIES[at + 1..].iter().all(|other| other.key != series.key));
+        }
+    }
+}
