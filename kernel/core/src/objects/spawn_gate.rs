@@ -166,3 +166,11 @@ impl SpawnGate {
         true
     }
 }
+
+#[cfg(test)]
+impl SpawnGate {
+    /// Where the capability to the snapshot is.
+    pub(crate) fn snapshot_slot(&self) -> &Slot {
+        &self.snapshot
+    }
+}

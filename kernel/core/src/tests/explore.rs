@@ -1,5 +1,6 @@
 //! The test as hardware: it lets the CPUs go on in every order, and delivers pokes and timers at every time.
 
+use super::cloning::Cloning;
 use super::invariants;
 use super::script::{Op, Seen};
 use super::world::{self, CPUS, Place, World};
@@ -12,7 +13,7 @@ use crate::{entry, ipc, objects, schedule};
 use core::cell::{Cell, RefCell};
 use core::sync::atomic::Ordering;
 use std::boxed::Box;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::format;
 use std::rc::Rc;
 use std::string::String;
@@ -90,6 +91,8 @@ pub(super) struct Scenario {
     pub(super) halting: bool,
     /// The kernel's short ways of IPC are barred.
     pub(super) ordinary: bool,
+    /// There is a spawn gate, and what its clones do.
+    pub(super) cloning: Option<Cloning>,
 }
 
 struct Run {
@@ -100,6 +103,9 @@ struct Run {
     spins: Cell<u32>,
     halting: bool,
     ordinary: bool,
+    cloning: Option<Cloning>,
+    /// How far each clone's thread has come, by its number.
+    clones: RefCell<BTreeMap<u64, usize>>,
     trace: RefCell<Vec<Event>>,
 }
 
@@ -149,7 +155,9 @@ impl Run {
         let mut events = Vec::new();
         for cpu in 0..CPUS {
             let current = cpu::get(cpu).current();
-            let acts = |thread: Ref<Thread>| self.world.actors.iter().any(|actor| actor.thread == thread);
+            let acts = |thread: Ref<Thread>| {
+                self.world.actors.iter().any(|actor| actor.thread == thread) || Cloning::is_clone(thread)
+            };
             if current.is_some_and(acts) {
                 events.push(Event::Step(cpu));
             }
@@ -212,12 +220,9 @@ impl Run {
     /// The CPU's thread does what it has to do next.
     fn act(&self, cpu: u32) {
         let thread = cpu::get(cpu).current().unwrap();
-        let actor = self
-            .world
-            .actors
-            .iter()
-            .find(|actor| actor.thread == thread)
-            .unwrap();
+        let Some(actor) = self.world.actors.iter().find(|actor| actor.thread == thread) else {
+            return self.act_as_clone(thread);
+        };
         let last = actor.doing.take();
         if let Some(last) = last {
             let seen = last.result(thread);
@@ -235,6 +240,17 @@ impl Run {
         actor.finished.set(next.is_none());
         let op = next.unwrap_or_else(Op::sleep);
         *actor.doing.borrow_mut() = Some(op.clone());
+        op.perform(thread, self.ordinary);
+    }
+
+    /// A clone does what it has to do next, at its depth.
+    fn act_as_clone(&self, thread: Ref<Thread>) {
+        let cloning = self.cloning.as_ref().unwrap();
+        let mut clones = self.clones.borrow_mut();
+        let done = clones.entry(thread.number()).or_default();
+        let op = cloning.op(thread, *done);
+        *done += 1;
+        drop(clones);
         op.perform(thread, self.ordinary);
     }
 
@@ -318,6 +334,7 @@ impl Scenario {
             timers: 0,
             halting: false,
             ordinary: false,
+            cloning: None,
         }
     }
 
@@ -343,7 +360,9 @@ impl Scenario {
     fn run(&self, path: &mut Path, check: &impl Fn(&[Story])) -> Vec<Story> {
         fake::set_now(1_000_000);
         let run = Rc::new(Run {
-            world: World::new(&self.places, &self.scripts),
+            world: World::new(&self.places, &self.scripts, self.cloning.as_ref()),
+            cloning: self.cloning.clone(),
+            clones: RefCell::default(),
             path: RefCell::new(core::mem::take(path)),
             timers: Cell::new(self.timers),
             spins: Cell::new(0),

@@ -9,7 +9,7 @@ use crate::ipc::queue;
 use crate::machine::fake;
 use crate::memory::frame;
 use crate::object::{Header, Ref};
-use crate::objects::{Binding, Gate, Irq, Task};
+use crate::objects::{Binding, Gate, Irq, SpawnGate, Task};
 use crate::thread::{ReplyHolder, State, Thread};
 use crate::timeout::Owner;
 use core::sync::atomic::Ordering;
@@ -246,6 +246,9 @@ fn check_capabilities(world: &World, objects: &[Ref<Header>], threads: &[Ref<Thr
             .for_each(&mut visit);
     }
     threads.iter().for_each(|thread| visit(&thread.handler));
+    of_kind::<SpawnGate>(objects)
+        .iter()
+        .for_each(|gate| visit(gate.snapshot_slot()));
     assert_eq!(counters::capabilities() - world.before.capabilities, filled);
     for object in objects {
         let mut held = slots.remove(&(object.as_ptr() as usize)).unwrap_or_default();

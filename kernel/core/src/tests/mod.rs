@@ -2,6 +2,7 @@
 //! hardware and tries every order of what they and the hardware do. A kernel entry runs to its end under its locks, so
 //! orders of entries are all the orders there are.
 
+mod cloning;
 mod destruction;
 mod explore;
 mod invariants;
@@ -9,4 +10,5 @@ mod models;
 mod notifications;
 mod rendezvous;
 mod script;
+mod spawn_gates;
 mod world;

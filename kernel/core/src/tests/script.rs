@@ -6,10 +6,11 @@ use crate::object::Ref;
 use crate::thread::Thread;
 use l4::cap::receive_buffer;
 use l4::exception::ExceptionFrame;
+use l4::object::CloneFailure;
 use l4::protocol::{
     EXCEPTION, GATE, IRQ, IRQ_CONTROL, SCHEDULER, TASK, THREAD, gate, irq, scheduler, task, thread,
 };
-use l4::{CapIndex, NEVER, Selector, Tag, utcb};
+use l4::{CapIndex, IpcError, NEVER, Selector, Tag, utcb};
 use std::vec::Vec;
 
 /// One entry into the kernel.
@@ -42,6 +43,10 @@ pub(super) enum Seen {
     Message(i64, u64, Vec<u64>),
     /// An IPC error's code.
     Error(u64),
+    /// A spawn gate began no clone: the number of the error.
+    Refused(i64),
+    /// A spawn gate's clone came to no answer: the number of the reason.
+    Failed(u64),
     /// It goes on behind its exception.
     Resumed,
 }
@@ -276,7 +281,15 @@ impl Op {
         assert_ne!(rax, NO_RESULT, "a system call ended without a result");
         let tag = Tag(rax);
         if tag.is_error() {
-            return Seen::Error(thread.utcb().get(utcb::ERROR_WORD));
+            let code = thread.utcb().get(utcb::ERROR_WORD);
+            return match IpcError::from_code(code) {
+                IpcError::CloneRefused => Seen::Refused(-tag.label()),
+                IpcError::CloneFailed => {
+                    assert_eq!(tag.words(), CloneFailure::WORDS);
+                    Seen::Failed(thread.utcb().get(0))
+                }
+                _ => Seen::Error(code),
+            };
         }
         let mut words: Vec<u64> = (0..tag.words()).map(|index| thread.utcb().get(index)).collect();
         if tag.label() == EXCEPTION && words.len() == ExceptionFrame::WORDS {

@@ -1,5 +1,6 @@
 //! Two CPUs, three tasks with a thread each, and capabilities to all of it.
 
+use super::cloning::Cloning;
 use super::script::{Op, Seen};
 use crate::account::Account;
 use crate::capability::{self, Capability, Replace, SlotState};
@@ -175,7 +176,7 @@ pub(super) fn give_cpus() {
 
 impl World {
     /// Three actors at their places. The last has the capabilities to everything; those of the others are derived.
-    pub(super) fn new(places: &[Place], scripts: &[Vec<Op>]) -> World {
+    pub(super) fn new(places: &[Place], scripts: &[Vec<Op>], cloning: Option<&Cloning>) -> World {
         fake::set_cpu(0);
         let root = root_account();
         let before = Baseline::take();
@@ -188,6 +189,9 @@ impl World {
             before,
         };
         world.give_capabilities();
+        if let Some(cloning) = cloning {
+            cloning.prepare(&world);
+        }
         for (actor, place) in world.actors.iter().zip(places) {
             let thread = actor.thread;
             schedule::begin(thread, place.cpu, |domain| {
@@ -235,7 +239,7 @@ impl World {
         self.actors.last().unwrap()
     }
 
-    fn give<T: Object>(&self, slot: CapIndex, object: Ref<T>) {
+    pub(super) fn give<T: Object>(&self, slot: CapIndex, object: Ref<T>) {
         let owner = self.owner();
         owner.hold(slot, object);
         let task = owner.thread.task();
