@@ -6,7 +6,7 @@
 use crate::account::Account;
 use crate::cpu::Domain;
 use crate::object::Ref;
-use crate::objects::{SpawnGate, Task};
+use crate::objects::{GateLinks, SpawnGate, Task};
 use crate::reaper;
 use crate::thread::{Content, Thread};
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -27,6 +27,8 @@ pub(crate) struct Invocation {
     pub(crate) is_callers: bool,
     /// Invocations above this one.
     pub(crate) depth: u64,
+    /// The account's place in the gate's list.
+    pub(crate) links: GateLinks,
 }
 
 /// When a clone has to have answered, and below how many others.
@@ -60,6 +62,7 @@ impl Invocation {
             deadline: terms.deadline,
             is_callers: terms.is_callers,
             depth: terms.depth,
+            links: GateLinks::new(),
         }
     }
 
@@ -75,6 +78,7 @@ impl Invocation {
 
     /// The account's memory is free.
     pub(crate) fn close(&self) {
+        self.gate.remove_clone(&self.links);
         self.gate.leave();
     }
 }

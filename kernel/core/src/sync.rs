@@ -19,6 +19,8 @@ pub enum Rank {
     Space,
     /// A dataspace.
     Dataspace,
+    /// A spawn gate's list of clones.
+    Clones,
     /// An account.
     Account,
     /// The frame allocator.

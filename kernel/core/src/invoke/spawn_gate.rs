@@ -187,7 +187,13 @@ fn open_account(
         return Err(Error::NoMemory);
     }
     SpawnGate::enter(gate)?;
-    Account::create_within(parent, limit, Some(Invocation::new(gate, terms))).inspect_err(|_| gate.leave())
+    let account = Account::create_within(parent, limit, Some(Invocation::new(gate, terms)))
+        .inspect_err(|_| gate.leave())?;
+    if let Some(invocation) = account.invocation() {
+        gate.add_clone(account, &invocation.links)
+            .inspect_err(|_| reaper::destroy(account.erase()))?;
+    }
+    Ok(account)
 }
 
 /// Makes the clone and starts it; it ends with its account if that fails.

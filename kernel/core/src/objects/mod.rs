@@ -19,8 +19,8 @@ pub use machine::{Debug, Icu, Platform, Vcon};
 pub use scheduler::Scheduler;
 pub use snapshot::Snapshot;
 pub(crate) use snapshot::{Own, OwnSlot};
-pub(crate) use spawn_gate::Binding as SpawnBinding;
 pub use spawn_gate::SpawnGate;
+pub(crate) use spawn_gate::{Binding as SpawnBinding, CloneLinks as GateLinks};
 pub use task::Task;
 
 use crate::account::{Account, Progress};
@@ -48,7 +48,7 @@ pub(crate) fn destroy_step(object: Ref<Header>, budget: &mut u32) -> Progress {
             .is_none_or(|gate| gate::destroy_step(gate, budget)),
         Kind::SpawnGate => object
             .downcast::<SpawnGate>()
-            .is_none_or(|gate| gate.destroy_step()),
+            .is_none_or(|gate| gate.destroy_step(budget)),
         Kind::Irq => object.downcast::<Irq>().is_none_or(irq::destroy_step),
         Kind::Dataspace => object
             .downcast::<Dataspace>()
@@ -93,6 +93,14 @@ pub(crate) fn delete(object: Ref<Header>) {
             crate::reaper::reopen(object);
             return;
         }
+    }
+    if let Some(gate) = object.downcast::<SpawnGate>()
+        && object.account().is_none_or(|account| account.header.is_dead())
+        && gate.take_clones_along()
+        && object.count_if_any()
+    {
+        crate::reaper::reopen(object);
+        return;
     }
     crate::reaper::destroy(object);
 }

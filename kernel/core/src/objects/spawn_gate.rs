@@ -6,7 +6,8 @@ use crate::account::Account;
 use crate::capability::{self, Slot, SlotState};
 use crate::invocation::Outcome;
 use crate::object::{Header, Kind, Object, Ref};
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Rank, SpinLock};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use l4::object::{FailureReason, GateCounts};
 use l4::{CapIndex, Error};
 
@@ -42,6 +43,12 @@ pub struct SpawnGate {
     refused: AtomicU64,
     abandoned: AtomicU64,
     failed: [AtomicU64; FailureReason::COUNT],
+    /// Accounts of the clones.
+    clones: SpinLock<AtomicPtr<Account>>,
+    /// The account that pays for the gate ends, which takes the clones along.
+    takes_along: AtomicBool,
+    /// The gate's own end is over: it stays for the clones.
+    is_over: AtomicBool,
 }
 
 // SAFETY: `repr(C)` with the header first.
@@ -69,6 +76,9 @@ impl SpawnGate {
             refused: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
             failed: [const { AtomicU64::new(0) }; FailureReason::COUNT],
+            clones: SpinLock::new(Rank::Clones, AtomicPtr::new(core::ptr::null_mut())),
+            takes_along: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
         })?;
         capability::hold_in(&gate.snapshot, snapshot.erase())
             .inspect_err(|_| crate::reaper::destroy(gate.erase()))?;
@@ -160,11 +170,95 @@ impl SpawnGate {
         }
     }
 
-    /// Takes a dead gate apart. The clones that there are go on.
-    pub(super) fn destroy_step(&self) -> bool {
+    /// Enters the account of a clone that was let in.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the gate's clones are being ended.
+    pub(crate) fn add_clone(&self, account: Ref<Account>, links: &CloneLinks) -> Result<(), Error> {
+        let first = self.clones.lock();
+        if self.takes_along.load(Ordering::SeqCst) {
+            return Err(Error::NotFound);
+        }
+        links.entered.store(true, Ordering::Relaxed);
+        let next = first.load(Ordering::Relaxed);
+        links.next.store(next, Ordering::Relaxed);
+        links.previous.store(core::ptr::null_mut(), Ordering::Relaxed);
+        if let Some(next) = links_of(&links.next) {
+            next.previous.store(account.as_ptr(), Ordering::Relaxed);
+        }
+        first.store(account.as_ptr(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Removes the account of a clone, whose memory is free, if it was entered.
+    pub(crate) fn remove_clone(&self, links: &CloneLinks) {
+        let first = self.clones.lock();
+        if !links.entered.load(Ordering::Relaxed) {
+            return;
+        }
+        let next = links.next.load(Ordering::Relaxed);
+        match links_of(&links.previous) {
+            Some(previous) => previous.next.store(next, Ordering::Relaxed),
+            None => first.store(next, Ordering::Relaxed),
+        }
+        if let Some(next) = links_of(&links.next) {
+            let previous = links.previous.load(Ordering::Relaxed);
+            next.previous.store(previous, Ordering::Relaxed);
+        }
+    }
+
+    /// The account that pays for the gate ends. True if the gate's own end is over, so that somebody has to begin it anew.
+    pub(super) fn take_clones_along(&self) -> bool {
+        !self.takes_along.swap(true, Ordering::SeqCst) && self.is_over.load(Ordering::SeqCst)
+    }
+
+    /// Takes a dead gate apart. The clones that there are go on, unless the account that pays for the gate ends.
+    pub(super) fn destroy_step(&self, budget: &mut u32) -> bool {
         capability::drop_slot(&self.snapshot);
+        self.is_over.store(true, Ordering::SeqCst);
+        !self.takes_along.load(Ordering::SeqCst) || self.end_clones(budget)
+    }
+
+    /// Begins the end of all clones. False if the budget is used up.
+    fn end_clones(&self, budget: &mut u32) -> bool {
+        let mut next = Ref::load(&self.clones.lock());
+        while let Some(clone) = next {
+            if *budget == 0 {
+                return false;
+            }
+            *budget -= 1;
+            crate::reaper::destroy(clone.erase());
+            let _list = self.clones.lock();
+            next = clone
+                .invocation()
+                .and_then(|invocation| Ref::load(&invocation.links.next));
+        }
         true
     }
+}
+
+/// The place of a clone's account in its gate's list, guarded by the list's lock.
+pub(crate) struct CloneLinks {
+    next: AtomicPtr<Account>,
+    previous: AtomicPtr<Account>,
+    entered: AtomicBool,
+}
+
+impl CloneLinks {
+    pub(crate) const fn new() -> CloneLinks {
+        CloneLinks {
+            next: AtomicPtr::new(core::ptr::null_mut()),
+            previous: AtomicPtr::new(core::ptr::null_mut()),
+            entered: AtomicBool::new(false),
+        }
+    }
+}
+
+/// The links of a neighbour.
+fn links_of<'a>(neighbour: &AtomicPtr<Account>) -> Option<&'a CloneLinks> {
+    // SAFETY: Accounts leave the list before their memory is free, and the list's lock is held.
+    let account: &'a Account = unsafe { neighbour.load(Ordering::Relaxed).as_ref() }?;
+    account.invocation().map(|invocation| &invocation.links)
 }
 
 #[cfg(test)]

@@ -21,6 +21,9 @@ pub(super) const SNAPSHOT: CapIndex = CapIndex(0x51);
 pub(super) const GATE_ACCOUNT: CapIndex = CapIndex(0x52);
 /// The account that pays for the snapshot.
 pub(super) const SNAPSHOT_ACCOUNT: CapIndex = CapIndex(0x53);
+/// A gate that another account pays for, and that account.
+pub(super) const OTHER_SPAWN: CapIndex = CapIndex(0x54);
+pub(super) const OTHER_ACCOUNT: CapIndex = CapIndex(0x55);
 /// Where a clone has the right to answer.
 pub(super) const ANSWER: CapIndex = CapIndex(0x13);
 
@@ -64,6 +67,9 @@ impl Cloning {
             answer: ANSWER,
             label: 0,
         };
+        let other = sub_account(world.all, 16);
+        world.give(OTHER_SPAWN, SpawnGate::create(other, snapshot, binding).unwrap());
+        world.give(OTHER_ACCOUNT, other);
         world.give(SPAWN, SpawnGate::create(account, snapshot, binding).unwrap());
         world.give(SNAPSHOT, snapshot);
         world.give(GATE_ACCOUNT, account);

@@ -47,6 +47,7 @@ pub(super) fn check(world: &World) {
     check_timers(&domain, &threads, &objects);
     drop(domain);
     check_capabilities(world, &objects, &threads);
+    check_invocations(&objects);
     check_counters(world, &objects);
     check_money(world, &objects);
 }
@@ -260,6 +261,28 @@ fn check_capabilities(world: &World, objects: &[Ref<Header>], threads: &[Ref<Thr
         tree.sort();
         assert_eq!(held, tree, "an object's tree and the slots that name it");
     }
+}
+
+/// Somebody waits for the answer of each clone of a spawn gate that does not end already; gates know how many there are.
+fn check_invocations(objects: &[Ref<Header>]) {
+    let accounts = of_kind::<Account>(objects);
+    for account in &accounts {
+        let Some(invocation) = account.invocation().filter(|_| !account.header.is_dead()) else {
+            continue;
+        };
+        let task = invocation.task().unwrap();
+        let answer = task.caps.slot(invocation.answer).map(Slot::read);
+        assert!(
+            task.header.is_dead() || matches!(answer, Some(SlotState::Reply(..))),
+            "a clone goes on for nobody"
+        );
+    }
+    let live: u64 = of_kind::<SpawnGate>(objects)
+        .iter()
+        .map(|gate| gate.counts().live)
+        .sum();
+    let clones = accounts.iter().filter(|account| account.invocation().is_some());
+    assert_eq!(live, clones.count() as u64);
 }
 
 fn check_counters(world: &World, objects: &[Ref<Header>]) {

@@ -1,6 +1,8 @@
 //! Spawn gates: actor 0 calls one, others end what it needs, at every moment. The call ends once, and nothing is left.
 
-use super::cloning::{ANSWER, Cloning, GATE_ACCOUNT, SNAPSHOT, SNAPSHOT_ACCOUNT, SPAWN};
+use super::cloning::{
+    ANSWER, Cloning, GATE_ACCOUNT, OTHER_ACCOUNT, OTHER_SPAWN, SNAPSHOT, SNAPSHOT_ACCOUNT, SPAWN,
+};
 use super::explore::{End, Scenario, Story};
 use super::rendezvous::at;
 use super::script::{Op, Seen};
@@ -16,7 +18,12 @@ const NUMBER: u64 = 7;
 
 /// A call of the gate, with the gate itself for the clone to call.
 fn request(gate: CapIndex) -> Op {
-    Op::object(gate, 0, &[0; 6]).passing(SendItem::map(gate, Rights::all()))
+    request_with(gate, gate)
+}
+
+/// The same with another gate to call.
+fn request_with(gate: CapIndex, other: CapIndex) -> Op {
+    Op::object(gate, 0, &[0; 6]).passing(SendItem::map(other, Rights::all()))
 }
 
 fn failed(reason: FailureReason) -> Seen {
@@ -212,6 +219,22 @@ fn nested_calls_end_with_those_above() {
         let ended = [failed(FailureReason::Destroyed), called()];
         assert!(gone.contains(seen) || ended.contains(seen), "{seen:?}");
     });
+}
+
+#[test]
+fn clones_end_with_the_account_of_their_gate() {
+    // That of another gate pays for the inner one, which sleeps.
+    let cloning = Cloning::new(&[vec![request(FREE), Op::call(ANSWER, NUMBER)], vec![]]);
+    for ends in [
+        vec![Op::delete(OTHER_ACCOUNT)],
+        vec![Op::delete(OTHER_SPAWN), Op::delete(OTHER_ACCOUNT)],
+    ] {
+        let scripts = [vec![request_with(SPAWN, OTHER_SPAWN)], vec![], ends];
+        anywhere(&cloning, &scripts, 0, |stories| {
+            assert!([called(), ipc_error(IpcError::SendMapFailed)].contains(seen(stories)));
+            assert_eq!(stories[2].1, End::Finished);
+        });
+    }
 }
 
 #[test]
