@@ -87,6 +87,10 @@ impl Selector {
     /// "No index": the thread itself; with [`Self::REPLY`], the implicit reply capability.
     pub const SELF: u64 = 1 << 11;
     const INDEX_SHIFT: u32 = 12;
+    /// The bits that say what is to be done; those above are the slot.
+    pub const FORM: u64 = (1 << Self::INDEX_SHIFT) - 1;
+    /// [`Self::FORM`] of a plain call.
+    pub const CALL: u64 = Self::SEND | Self::RECEIVE;
 
     /// Selects `cap` for the phases in `operation`.
     pub const fn new(cap: CapIndex, operation: u64) -> Selector {
@@ -107,22 +111,29 @@ impl Selector {
         }
     }
 
-    /// The slot of a plain call (send, then receive the answer), `None` for all other forms.
+    /// The slot that the selector names, whatever the form; without meaning with [`Self::SELF`].
     #[inline(always)]
-    pub const fn called(self) -> Option<CapIndex> {
-        let form = self.0 & ((1 << Self::INDEX_SHIFT) - 1);
-        if form == Self::SEND | Self::RECEIVE {
-            Some(CapIndex((self.0 >> Self::INDEX_SHIFT) as u32))
-        } else {
-            None
-        }
+    pub const fn slot(self) -> CapIndex {
+        CapIndex((self.0 >> Self::INDEX_SHIFT) as u32)
+    }
+
+    /// Tells whether the form is a plain call: send, then receive the answer.
+    #[inline(always)]
+    pub const fn is_call(self) -> bool {
+        self.0 & Self::FORM == Self::CALL
     }
 
     /// Tells whether the form is an answer and the wait for anybody's next message.
     #[inline(always)]
     pub const fn is_reply_and_wait(self) -> bool {
         let phases = Self::SEND | Self::RECEIVE | Self::OPEN | Self::REPLY;
-        self.0 & ((1 << Self::INDEX_SHIFT) - 1) & !Self::SELF == phases
+        self.0 & Self::FORM & !Self::SELF == phases
+    }
+
+    /// Tells whether the form is an answer by the implicit reply capability and the wait for anybody's next message.
+    #[inline(always)]
+    pub const fn is_implicit_reply_and_wait(self) -> bool {
+        self.is_reply_and_wait() && self.0 & Self::SELF != 0
     }
 
     /// Tells whether all bits of `phases` are set.

@@ -30,8 +30,6 @@ pub struct Cpu {
     pub(crate) current: AtomicPtr<Thread>,
     /// Before the CPU leaves the kernel there is something to do: a thread to switch to, a notification to trigger.
     pub(crate) due: AtomicBool,
-    /// The thread to switch to at once, while the CPU's lock is still taken.
-    pub(crate) direct: AtomicPtr<Thread>,
     /// Notifications to trigger before the CPU leaves the kernel.
     pub(crate) deferred: AtomicPtr<Irq>,
     /// The last thread that a message made ready: it may be switched to without passing the run queue.
@@ -55,7 +53,6 @@ impl Cpu {
             timeouts: TimeoutQueue::new(),
             current: AtomicPtr::new(core::ptr::null_mut()),
             due: AtomicBool::new(false),
-            direct: AtomicPtr::new(core::ptr::null_mut()),
             deferred: AtomicPtr::new(core::ptr::null_mut()),
             handoff: AtomicPtr::new(core::ptr::null_mut()),
             reaper_timer: AtomicBool::new(false),
@@ -67,7 +64,7 @@ impl Cpu {
     #[inline(always)]
     pub fn this() -> &'static Cpu {
         // SAFETY: `initialise` set the word to the address of the CPU's element of `CPUS`, before anything else.
-        unsafe { &*(machine_local() as *const Cpu) }
+        unsafe { &*machine_local().cast::<Cpu>() }
     }
 
     /// The CPU's number.
@@ -121,14 +118,18 @@ impl Domain {
         Domain::lock_pair(cpu, cpu)
     }
 
-    /// The lock of this CPU, which was taken before and not given back: the proof was forgotten.
-    #[inline]
-    pub(crate) fn still_taken(cpu: &'static Cpu) -> Domain {
-        debug_assert!(cpu.lock.load(Ordering::Relaxed));
-        Domain {
+    /// Takes the lock of one CPU if nobody has it just now.
+    #[inline(always)]
+    pub(crate) fn try_lock(cpu: &'static Cpu) -> Option<Domain> {
+        if cpu.lock.swap(true, Ordering::Acquire) {
+            return None;
+        }
+        #[cfg(debug_assertions)]
+        crate::sync::order::enter(crate::sync::Rank::Cpu);
+        Some(Domain {
             first: cpu,
             second: None,
-        }
+        })
     }
 
     /// Takes the locks of two CPUs, the lower number first; one lock if they are the same.
@@ -188,12 +189,23 @@ impl Domain {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn spin(cpu: &Cpu) {
-    while cpu.lock.swap(true, Ordering::Acquire) {
+    if cpu.lock.swap(true, Ordering::Acquire) {
+        wait_and_take(cpu);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn wait_and_take(cpu: &Cpu) {
+    loop {
         while cpu.lock.load(Ordering::Relaxed) {
             tlb::serve();
             core::hint::spin_loop();
+        }
+        if !cpu.lock.swap(true, Ordering::Acquire) {
+            return;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the machine calls: system calls, exceptions, interrupts. Interrupts are off, the stack is the CPU's kernel stack, and
 //! each of these returns the registers to go on with, or says that they are as they were.
 
-use crate::capability::Slot;
+use crate::capability::{Live, Slot};
 use crate::context::{Context, Trap};
 use crate::counters::Event;
 use crate::cpu::{Cpu, Domain};
@@ -22,109 +22,172 @@ pub use crate::boot::{start, start_cpu};
 /// Vector of page faults (Intel SDM 3A §6.15).
 const PAGE_FAULT: u64 = 14;
 
-/// A `syscall` instruction of the current thread, with its operands; `context` has its instruction pointer, stack pointer and
-/// flags, and gets the results. 0: the thread goes on. 1: its other callee-saved registers are to be stored in `context`, and
-/// [`leave_system_call`] says how to go on.
-pub extern "C" fn system_call(
+/// How [`call`] ends if the thread goes on.
+pub const GOES_ON: u64 = 0;
+/// How [`call`] ends if there is something else to do first: [`leave_system_call`] says how to go on.
+pub const LEAVES: u64 = 1;
+
+/// A `syscall` instruction of the current thread in the form of a call (send, then receive the answer), with its operands;
+/// `context` has its instruction pointer, stack pointer and flags, and gets the results. Returns [`GOES_ON`], [`LEAVES`], or the
+/// address of a slot: then it is a gate that is called, and [`call_gate`] does so. Before that, and before
+/// [`leave_system_call`], the machine stores the thread's other callee-saved registers in `context`.
+///
+/// Calls of kernel objects need none of what calls of gates do. So the shortest of them saves no register.
+pub extern "C" fn call(
     context: *mut Context,
     _label: u64,
     selector: u64,
     tag: u64,
     send_deadline: u64,
     receive_deadline: u64,
-) -> u32 {
+) -> u64 {
     let cpu = Cpu::this();
     cpu.counters.count(Event::SystemCall);
-    let Some(thread) = cpu.current() else { return 1 };
-    debug_assert_eq!(context, thread.context());
-    // Calls of kernel objects come first, and nothing is live behind the other forms: so the shortest way saves no register.
-    // What a clone inherits takes the ordinary way.
-    let task = thread.task();
-    if let Some(index) = Selector(selector).called()
-        && let Some(slot) = task.caps.slot(index)
-        && let Some((object, rights)) = slot.live_object()
-    {
-        if invoke::is_null(thread, object, Tag(tag)) {
-            thread.with_own_context(|context| (context.rax, context.rsi) = (0, 0));
-            return finish(cpu, true);
-        }
-        return match object.kind() {
-            Kind::Gate => call_gate(context, slot, selector, tag, send_deadline, receive_deadline),
-            Kind::SpawnGate => any_system_call(context, 0, selector, tag, send_deadline, receive_deadline),
-            _ => call_object(cpu, thread, object, rights, tag),
-        };
-    }
-    any_system_call(context, 0, selector, tag, send_deadline, receive_deadline)
-}
-
-/// A call of a gate: to a partner that waits already if possible, else the ordinary way.
-#[inline(never)]
-extern "C" fn call_gate(
-    context: *mut Context,
-    slot: &Slot,
-    selector: u64,
-    tag: u64,
-    send_deadline: u64,
-    receive_deadline: u64,
-) -> u32 {
-    let cpu = Cpu::this();
+    debug_assert!(Selector(selector).is_call());
     if let Some(thread) = cpu.current()
-        && invoke::call_directly(cpu, thread, slot, Tag(tag), receive_deadline)
+        && let Some(slot) = thread.task().caps.slot(Selector(selector).slot())
+        && let Some(called) = slot.live()
     {
-        return 1;
+        let operands = Operands::new(selector, tag, send_deadline, receive_deadline);
+        return call_found(cpu, thread, slot, called, &operands);
     }
-    any_system_call(context, 0, selector, tag, send_deadline, receive_deadline)
+    call_inherited(context, 0, selector, tag, send_deadline, receive_deadline)
 }
 
+/// As [`call`], of what does not stand in the table of the thread's task itself: a clone's may stand in its snapshot's.
 #[inline(never)]
-fn call_object(cpu: &'static Cpu, thread: Ref<Thread>, object: Ref<Header>, rights: Rights, tag: u64) -> u32 {
-    finish(cpu, invoke::call_object(thread, object, rights, Tag(tag)))
-}
-
-#[inline(never)]
-extern "C" fn any_system_call(
+extern "C" fn call_inherited(
     _context: *mut Context,
     _label: u64,
     selector: u64,
     tag: u64,
     send_deadline: u64,
     receive_deadline: u64,
-) -> u32 {
+) -> u64 {
     let cpu = Cpu::this();
-    let Some(thread) = cpu.current() else { return 1 };
-    let operands = Operands {
-        selector: Selector(selector),
-        tag: Tag(tag),
-        send_deadline,
-        receive_deadline,
+    let Some(thread) = cpu.current() else {
+        return LEAVES;
     };
-    finish(cpu, invoke::system_call(cpu, thread, &operands))
+    let operands = Operands::new(selector, tag, send_deadline, receive_deadline);
+    if let Some(slot) = thread.task().caps.find(operands.selector.slot())
+        && let Some(called) = slot.live()
+    {
+        return call_found(cpu, thread, slot, called, &operands);
+    }
+    finish(cpu, invoke::system_call(thread, &operands))
 }
 
-/// How a system call goes on: 0 with the same thread, 1 by way of [`leave_system_call`].
 #[inline(always)]
-fn finish(cpu: &'static Cpu, goes_on: bool) -> u32 {
+fn call_found(cpu: &'static Cpu, thread: Ref<Thread>, slot: &Slot, called: Live, operands: &Operands) -> u64 {
+    match called.object.kind() {
+        Kind::Gate => call_later(thread, slot, called.word, operands),
+        Kind::Debug if invoke::is_null(thread, operands.tag) => {
+            thread.with_own_context(|context| (context.rax, context.rsi) = (0, 0));
+            finish(cpu, true)
+        }
+        Kind::SpawnGate => call_later(thread, slot, called.word, operands),
+        _ => call_object(cpu, thread, called.object, called.rights(), operands.tag),
+    }
+}
+
+/// Leaves the call to [`call_gate`], which finds the operands in the context.
+#[inline(always)]
+fn call_later(thread: Ref<Thread>, slot: &Slot, word: u64, operands: &Operands) -> u64 {
+    thread.with_own_context(|context| {
+        (context.rax, context.rdx) = (operands.tag.0, operands.selector.0);
+        (context.r8, context.r9) = (operands.send_deadline, operands.receive_deadline);
+        context.rcx = word;
+    });
+    core::ptr::from_ref(slot) as u64
+}
+
+#[inline(never)]
+fn call_object(cpu: &'static Cpu, thread: Ref<Thread>, object: Ref<Header>, rights: Rights, tag: Tag) -> u64 {
+    finish(cpu, invoke::call_object(thread, object, rights, tag))
+}
+
+/// How a call ends after which the thread does or does not go on.
+#[inline(always)]
+fn finish(cpu: &'static Cpu, goes_on: bool) -> u64 {
     if goes_on && !cpu.due.load(Ordering::Relaxed) {
         cpu.epoch.leave();
-        return 0;
+        return GOES_ON;
     }
-    if cpu.direct.load(Ordering::Relaxed).is_null() {
-        // A thread that does not go on is not ready, or has something to do first: both are found when looking for the
-        // next one.
-        cpu.due.store(true, Ordering::Relaxed);
-    }
-    1
+    // A thread that does not go on is not ready, or has something to do first: both are found when looking for the next one.
+    cpu.due.store(true, Ordering::Relaxed);
+    LEAVES
 }
 
-/// The end of a system call after which the thread does not simply go on.
+/// The end of a call after which the thread does not simply go on.
 pub extern "C" fn leave_system_call() -> *mut Context {
+    leave(Cpu::this())
+}
+
+/// A call of the gate in `slot`, as [`call`] found it.
+pub extern "C" fn call_gate(_context: *mut Context, slot: &Slot) -> *mut Context {
     let cpu = Cpu::this();
-    if let Some(next) = Ref::load(&cpu.direct) {
-        schedule::switch_directly(cpu, next);
-        if !cpu.due.load(Ordering::Relaxed) && !next.attention.load(Ordering::Relaxed) {
-            cpu.epoch.leave();
-            return next.context();
-        }
+    match invoke::call_plainly(cpu, slot) {
+        Some(partner) => enter(cpu, partner),
+        None => call_otherwise(cpu),
+    }
+}
+
+#[inline(never)]
+fn call_otherwise(cpu: &'static Cpu) -> *mut Context {
+    let Some(thread) = cpu.current() else {
+        return leave(cpu);
+    };
+    let [selector, tag, send_deadline, receive_deadline] =
+        thread.with_own_context(|context| [context.rdx, context.rax, context.r8, context.r9]);
+    other_system_call(cpu, selector, tag, send_deadline, receive_deadline)
+}
+
+/// A `syscall` instruction of any other form. `context` has all of the thread's registers that count, and gets the results.
+pub extern "C" fn system_call(
+    _context: *mut Context,
+    _label: u64,
+    selector: u64,
+    tag: u64,
+    send_deadline: u64,
+    receive_deadline: u64,
+) -> *mut Context {
+    let cpu = Cpu::this();
+    cpu.counters.count(Event::SystemCall);
+    match invoke::reply_plainly(cpu, Selector(selector), Tag(tag), receive_deadline) {
+        Some(partner) => enter(cpu, partner),
+        None => other_system_call(cpu, selector, tag, send_deadline, receive_deadline),
+    }
+}
+
+/// A system call that is not as plain as most.
+#[inline(never)]
+fn other_system_call(
+    cpu: &'static Cpu,
+    selector: u64,
+    tag: u64,
+    send_deadline: u64,
+    receive_deadline: u64,
+) -> *mut Context {
+    let operands = Operands::new(selector, tag, send_deadline, receive_deadline);
+    let Some(thread) = cpu.current() else {
+        return leave(cpu);
+    };
+    if let Some(partner) = invoke::go_directly(cpu, thread, &operands) {
+        return enter(cpu, partner);
+    }
+    if !invoke::system_call(thread, &operands) {
+        // As in `finish`.
+        cpu.due.store(true, Ordering::Relaxed);
+    }
+    leave(cpu)
+}
+
+/// Goes on with the thread that was just switched to.
+#[inline(always)]
+fn enter(cpu: &'static Cpu, thread: Ref<Thread>) -> *mut Context {
+    if !cpu.due.load(Ordering::Relaxed) && !thread.attention.load(Ordering::Relaxed) {
+        cpu.epoch.leave();
+        return thread.context();
     }
     leave(cpu)
 }

@@ -10,6 +10,7 @@ use crate::memory::PhysAddr;
 use crate::object::{Header, Kind, Object, Ref};
 use crate::objects::{Binding, Gate, Irq, Task};
 use crate::reaper::Starved;
+use crate::schedule::CpuTime;
 use crate::sync::Guarded;
 use crate::timeout::Timer;
 use core::cell::UnsafeCell;
@@ -178,7 +179,7 @@ pub struct Thread {
     /// `resume` is not [`Resume::Nothing`].
     pub(crate) attention: AtomicBool,
     pub(crate) timer: Timer,
-    /// Number of the present call.
+    /// Number of the last reply capability for this thread that was put in a slot.
     pub(crate) call: Guarded<u64, Domain>,
     pub(crate) reply_holder: Guarded<ReplyHolder, Domain>,
     /// The implicit reply capability: the caller, whose `reply_holder` confirms it.
@@ -195,10 +196,7 @@ pub struct Thread {
     /// Neighbours in the task's list of threads, guarded by that list's lock.
     pub(crate) sibling: AtomicPtr<Thread>,
     pub(crate) elder: AtomicPtr<Thread>,
-    /// Time on a CPU, in the machine's ticks.
-    pub(crate) cpu_time: AtomicU64,
-    /// When the thread last began to run, in ticks.
-    pub(crate) running_since: AtomicU64,
+    pub(crate) cpu_time: CpuTime,
     /// Its wait for memory that is about to be given back.
     pub(crate) starved: Starved,
 }
@@ -347,8 +345,7 @@ impl Thread {
             moving_to: Guarded::new(None),
             sibling: AtomicPtr::new(core::ptr::null_mut()),
             elder: AtomicPtr::new(core::ptr::null_mut()),
-            cpu_time: AtomicU64::new(0),
-            running_since: AtomicU64::new(0),
+            cpu_time: CpuTime::new(),
             starved: Starved::new(),
         }
     }

@@ -97,6 +97,7 @@ impl TimeoutQueue {
     }
 
     /// Arms the timer of `owner`; [`NEVER`] does nothing.
+    #[inline(never)]
     pub(crate) fn arm(&self, domain: &Domain, owner: Owner, deadline: u64) {
         if deadline == NEVER {
             return;
@@ -126,6 +127,7 @@ impl TimeoutQueue {
         }
     }
 
+    #[inline(never)]
     fn remove(&self, domain: &Domain, owner: Owner) {
         let links = owner.timer().links.get(domain);
         let rest = links.child.map(|child| meld_siblings(domain, child));

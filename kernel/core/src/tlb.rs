@@ -26,11 +26,11 @@ impl Requests {
         }
     }
 
-    /// Notes that this CPU is about to load `root`. Loading CR3 serialises, so the store is visible before the
-    /// first translation through the new table.
-    #[inline]
+    /// Notes that this CPU is about to load `root`, as the next thing it does. Loading CR3 serialises, so the store is
+    /// visible before the first translation through the new table.
+    #[inline(always)]
     pub(crate) fn set_loaded(&self, root: PhysAddr) {
-        self.loaded.store(root.0, Ordering::SeqCst);
+        self.loaded.store(root.0, Ordering::Release);
     }
 
     fn serve(&self) {

@@ -128,8 +128,8 @@ pub(super) const NEED_PEER: [&str; 3] = [BOOT_RATIO, PYTHON_CPU_RATIO, PYTHON_BO
 #[rustfmt::skip]
 pub(super) const FIGURES: &[Figure] = &[
     instructions("null_call", "call of a kernel object that only answers", 100.0, &[("getppid", "null_call")]),
-    instructions("ipc_round_trip", "call and reply between two tasks on one core, no words", 700.0,
-        &[("pipe round trip", "pipe_fork")]).aiming(Goal::AtMost(450.0)),
+    instructions("ipc_round_trip", "call and reply between two tasks on one core, no words", 450.0,
+        &[("pipe round trip", "pipe_fork")]).aiming(Goal::AtMost(400.0)),
     instructions("page_fault", "touch of a fresh anonymous page", 1_000.0, &[("anonymous page fault", "page_fault")]),
     instructions("task_lifecycle", "create task and thread, start, one message, destroy", 15_000.0, &[VFORK]),
     instructions("clone_lifecycle", "the same with a task that begins from a snapshot", 10_000.0, &[VFORK, ZYGOTE]),
@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn rows_have_their_goal_and_what_was_measured_of_their_peers() {
         let counted = Pair {
-            aerie: values(&[("ipc_round_trip", 600.0), ("invoke_boot", 30_000.0)]),
+            aerie: values(&[("ipc_round_trip", 430.0), ("invoke_boot", 30_000.0)]),
             linux: values(&[("pipe_fork", 10_308.0), ("container", 1_285_734.0)]),
         };
         let timed = Pair {

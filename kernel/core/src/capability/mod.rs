@@ -13,5 +13,6 @@ mod table;
 pub(crate) use derivation::tree;
 pub use derivation::{Removal, Replace, Target, clear_all, copy, insert_root, remove, revoke};
 pub(crate) use derivation::{copy_into, drop_at, drop_slot, fill, hold_in, own_slot, settle};
+pub(crate) use slot::Live;
 pub use slot::{Capability, Slot, SlotState};
 pub use table::CapTable;

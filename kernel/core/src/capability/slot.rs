@@ -29,6 +29,22 @@ pub struct Capability {
     pub label: u64,
 }
 
+/// An object as a slot names it.
+pub(crate) struct Live {
+    /// The object.
+    pub(crate) object: Ref<Header>,
+    /// The slot's word, which changes with each change of the slot.
+    pub(crate) word: u64,
+}
+
+impl Live {
+    /// What may be done with the object.
+    #[inline(always)]
+    pub(crate) fn rights(&self) -> Rights {
+        rights(self.word)
+    }
+}
+
 /// What is in a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlotState {
@@ -89,25 +105,33 @@ impl Slot {
         }
     }
 
-    /// The object of the capability in the slot and the rights to it, without its label.
+    /// The capability in the slot as it stands there, without its label, unless its object's end has begun.
     #[inline(always)]
-    pub(super) fn object(&self) -> Option<(Ref<Header>, Rights)> {
+    pub(crate) fn live(&self) -> Option<Live> {
         let word = self.word.load(Ordering::Acquire);
         if word & REPLY != 0 {
             return None;
         }
         let object = NonNull::new(address(word) as *mut Header)?;
         // SAFETY: As in `decode`.
-        Some((
-            unsafe { Ref::from_raw(object) },
-            Rights::from_bits_truncate((word & RIGHTS_MASK) as u8),
-        ))
+        let object = unsafe { Ref::from_raw(object) };
+        (!object.is_dead()).then_some(Live { object, word })
     }
 
-    /// The same, unless the object's end has begun.
+    /// The capability of which [`Self::live`] said that its word is `word`; `None` if the slot has changed meanwhile.
     #[inline(always)]
-    pub(crate) fn live_object(&self) -> Option<(Ref<Header>, Rights)> {
-        self.object().filter(|(object, _)| !object.is_dead())
+    pub(crate) fn capability(&self, word: u64) -> Option<Capability> {
+        let label = self.label.load(Ordering::Acquire);
+        if self.word.load(Ordering::Relaxed) != word {
+            return None;
+        }
+        let object = NonNull::new(address(word) as *mut Header)?;
+        Some(Capability {
+            // SAFETY: As in `decode`.
+            object: unsafe { Ref::from_raw(object) },
+            rights: rights(word),
+            label,
+        })
     }
 
     /// Tells whether the slot is empty.
@@ -199,6 +223,10 @@ fn address(word: u64) -> u64 {
     ((((word & POINTER_MASK) << 16) as i64) >> 16) as u64
 }
 
+fn rights(word: u64) -> Rights {
+    Rights::from_bits_truncate((word & RIGHTS_MASK) as u8)
+}
+
 fn decode(word: u64, label: u64) -> SlotState {
     let pointer = address(word);
     if word & REPLY != 0 {
@@ -214,7 +242,7 @@ fn decode(word: u64, label: u64) -> SlotState {
             // SAFETY: All slots of an object are emptied before it is retired, so what was read here is not freed before
             // this CPU leaves the kernel.
             object: unsafe { Ref::from_raw(object) },
-            rights: Rights::from_bits_truncate((word & RIGHTS_MASK) as u8),
+            rights: rights(word),
             label,
         }),
         None => SlotState::Empty,

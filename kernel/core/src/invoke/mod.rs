@@ -13,9 +13,9 @@ mod spawn_gate;
 mod task;
 mod thread;
 
-use crate::capability::{Capability, Slot, SlotState};
+use crate::capability::{Capability, Slot};
 use crate::cpu::{Cpu, Domain};
-use crate::ipc::{self, Replied, Sent};
+use crate::ipc::{self, Replied, Sent, direct};
 use crate::object::{Header, Kind, Ref};
 use crate::objects::{Gate, SpawnGate};
 use crate::thread::{Content, Filter, Sending, Then, Thread};
@@ -32,11 +32,24 @@ pub(crate) struct Operands {
     pub(crate) receive_deadline: u64,
 }
 
-/// A call (send, then receive the answer) of a kernel object that only wants an answer, which needs nothing of what other
-/// calls need.
+impl Operands {
+    /// The operands as the registers have them.
+    #[inline(always)]
+    pub(crate) fn new(selector: u64, tag: u64, send_deadline: u64, receive_deadline: u64) -> Operands {
+        Operands {
+            selector: Selector(selector),
+            tag: Tag(tag),
+            send_deadline,
+            receive_deadline,
+        }
+    }
+}
+
+/// Tells whether a call (send, then receive the answer) of the debug object only wants an answer, and so needs nothing of what
+/// other calls need.
 #[inline(always)]
-pub(crate) fn is_null(thread: Ref<Thread>, object: Ref<Header>, tag: Tag) -> bool {
-    object.kind() == Kind::Debug && machine::is_null(thread, tag)
+pub(crate) fn is_null(thread: Ref<Thread>, tag: Tag) -> bool {
+    machine::is_null(thread, tag)
 }
 
 /// A call of a kernel object other than a gate. False if the thread does not go on at once.
@@ -57,59 +70,64 @@ pub(crate) fn call_object(thread: Ref<Thread>, object: Ref<Header>, rights: Righ
     }
 }
 
-/// Any system call of this CPU's current thread. False if the thread does not go on at once: it waits, has ended, or has
-/// something else to do first.
+/// A call of the gate in `slot` by the shortest way, if that is possible: the thread that runs now.
 #[inline(always)]
-pub(crate) fn system_call(cpu: &'static Cpu, thread: Ref<Thread>, operands: &Operands) -> bool {
-    let Operands {
-        selector,
-        tag,
-        receive_deadline,
-        ..
-    } = *operands;
-    let direct = selector.is_reply_and_wait() && reply_directly(cpu, thread, selector, tag, receive_deadline);
-    !direct && other_system_call(thread, operands)
-}
-
-/// A call of a gate by the short way, if that is possible. What a template has takes the ordinary way.
-#[inline(always)]
-pub(crate) fn call_directly(
-    cpu: &'static Cpu,
-    thread: Ref<Thread>,
-    slot: &Slot,
-    tag: Tag,
-    deadline: u64,
-) -> bool {
-    let SlotState::Object(capability) = slot.read() else {
-        return false;
-    };
-    match capability.object.downcast::<Gate>() {
-        Some(gate) if tag.label() != GATE => {
-            let label = sent_label(&capability, gate);
-            ipc::direct::call(cpu, thread, gate, tag, label, deadline)
-        }
-        _ => false,
+pub(crate) fn call_plainly(cpu: &'static Cpu, slot: &Slot) -> Option<Ref<Thread>> {
+    // Who has it just now may change what decides: the ordinary way waits for him.
+    let domain = Domain::try_lock(cpu)?;
+    let thread = cpu.current()?;
+    let (word, tag, deadline) =
+        thread.with_own_context(|context| (context.rcx, Tag(context.rax), context.r9));
+    let capability = slot.capability(word)?;
+    let gate = capability.object.downcast::<Gate>()?;
+    if tag.label() == GATE {
+        return None;
     }
+    let label = sent_label(&capability, gate);
+    direct::call_plainly(&domain, cpu, thread, gate, (tag, label, deadline))
 }
 
-/// An answer and the wait for the next message by the short way, if that is possible.
+/// An answer and the wait for the next message by the shortest way, if that is possible: the thread that runs now.
 #[inline(always)]
-fn reply_directly(
+pub(crate) fn reply_plainly(
     cpu: &'static Cpu,
-    thread: Ref<Thread>,
     selector: Selector,
     tag: Tag,
     deadline: u64,
-) -> bool {
+) -> Option<Ref<Thread>> {
+    if !selector.is_implicit_reply_and_wait() {
+        return None;
+    }
+    let domain = Domain::try_lock(cpu)?;
+    direct::reply_plainly(&domain, cpu, cpu.current()?, tag, deadline)
+}
+
+/// Any system call by the short way, if there is one for it and that is possible: the thread that runs now.
+pub(crate) fn go_directly(
+    cpu: &'static Cpu,
+    thread: Ref<Thread>,
+    operands: &Operands,
+) -> Option<Ref<Thread>> {
+    let Operands { selector, tag, .. } = *operands;
     let task = thread.task();
+    if selector.is_call() {
+        let capability = task.caps.get(selector.slot()).ok()?;
+        let gate = capability.object.downcast::<Gate>()?;
+        if tag.label() == GATE {
+            return None;
+        }
+        let message = (tag, sent_label(&capability, gate), operands.receive_deadline);
+        return direct::call(&Domain::lock(cpu), cpu, thread, gate, message);
+    }
+    if !selector.is_reply_and_wait() {
+        return None;
+    }
     let slot = match selector.index() {
         None => None,
-        Some(index) => match task.caps.slot(index) {
-            Some(slot) => Some(slot),
-            None => return false,
-        },
+        Some(index) => Some(task.caps.slot(index)?),
     };
-    ipc::direct::reply_and_wait(cpu, thread, slot, tag, deadline)
+    let message = (tag, operands.receive_deadline);
+    direct::reply_and_wait(&Domain::lock(cpu), cpu, thread, slot, message)
 }
 
 /// The label that the receiver of a message sees: that of the capability, or of the gate, with the capability's rights.
@@ -123,8 +141,10 @@ fn sent_label(capability: &Capability, gate: Ref<Gate>) -> u64 {
     label | u64::from((capability.rights & (Rights::WRITE | Rights::STRONG)).bits())
 }
 
+/// Any system call of this CPU's current thread, the ordinary way. False if the thread does not go on at once: it waits, has
+/// ended, or has something else to do first.
 #[inline(never)]
-fn other_system_call(thread: Ref<Thread>, operands: &Operands) -> bool {
+pub(crate) fn system_call(thread: Ref<Thread>, operands: &Operands) -> bool {
     let Operands { selector, tag, .. } = *operands;
     if !selector.has(Selector::SEND) {
         return receive_only(thread, operands);

@@ -121,7 +121,7 @@ fn begin(
     operands: &Operands,
 ) -> Result<(), Refusal> {
     let tag = Tag::new(0, operands.tag.words(), operands.tag.items());
-    if operands.selector.called().is_none() {
+    if !operands.selector.is_call() {
         return Err(Error::NoSystemCall.into());
     }
     if gate.binding().cpu != machine_cpu() {

@@ -9,7 +9,6 @@ use crate::machine::{machine_poke, machine_random};
 use crate::object::Ref;
 use crate::schedule;
 use crate::thread::{Fault, Resume, State, Thread};
-use core::sync::atomic::Ordering;
 use l4::exception::{ExceptionFrame, Reason};
 use l4::protocol::thread;
 use l4::{CapIndex, Error, Rights, utcb};
@@ -71,10 +70,7 @@ fn share_handler(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {
 }
 
 fn stats(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {
-    let mut used = target.cpu_time.load(Ordering::Relaxed);
-    if target == call.thread {
-        used += crate::machine::machine_ticks().wrapping_sub(target.running_since.load(Ordering::Relaxed));
-    }
+    let used = target.cpu_time.total(crate::machine::machine_ticks);
     call.answer(&[
         crate::machine::machine_ticks_to_ns(used),
         target.priority().into(),

@@ -142,7 +142,7 @@ pub(crate) fn take_reply(thread: Ref<Thread>, slot: CapIndex) -> Result<(), Erro
     if caller.reply_holder.get(&domain) != ReplyHolder::Implicit(thread) {
         return Err(Error::NotFound);
     }
-    transfer::store_reply(&domain, caller, caller.call.get(&domain), thread, slot)?;
+    transfer::store_reply(&domain, caller, thread, slot)?;
     thread.owes.store(core::ptr::null_mut(), Ordering::Release);
     Ok(())
 }

@@ -31,14 +31,20 @@ pub(super) fn transfer(
         }
         Content::Message | Content::Invocation(_) => {
             let words = sending.tag.words();
-            for index in 0..words {
-                receiver.utcb().set(index, sender.utcb().get(index));
-            }
+            copy_words(sender, receiver, words);
             match sending.tag.items() {
                 0 => Ok(()),
                 items => pass_items(sender, receiver, (words, words), items, sending.strong),
             }
         }
+    }
+}
+
+/// Copies the first words of a message.
+#[inline(always)]
+pub(super) fn copy_words(sender: Ref<Thread>, receiver: Ref<Thread>, words: usize) {
+    for index in 0..words {
+        receiver.utcb().set(index, sender.utcb().get(index));
     }
 }
 
@@ -195,15 +201,27 @@ pub(crate) fn set_registers(c: &mut Context, frame: &ExceptionFrame) -> bool {
     true
 }
 
+/// The slot in which a receiver wants the right to answer a caller.
+#[inline(always)]
+pub(super) fn wanted_reply_slot(receiver: Ref<Thread>) -> Option<CapIndex> {
+    let slot = receiver.utcb().get(utcb::BUFFER_DESCRIPTOR) >> 32;
+    (slot != 0).then_some(CapIndex(slot as u32))
+}
+
 /// Gives `receiver` the right to answer `caller`: in the slot that its buffer descriptor names, if that is free, else as
 /// its implicit one.
 pub(super) fn give_reply_capability(domain: &Domain, caller: Ref<Thread>, receiver: Ref<Thread>) {
-    let call = caller.call.get(domain) + 1;
-    caller.call.set(domain, call);
-    let slot = receiver.utcb().get(utcb::BUFFER_DESCRIPTOR) >> 32;
-    if slot != 0 && store_reply(domain, caller, call, receiver, CapIndex(slot as u32)).is_ok() {
+    if let Some(slot) = wanted_reply_slot(receiver)
+        && store_reply(domain, caller, receiver, slot).is_ok()
+    {
         return;
     }
+    give_implicit_reply(domain, caller, receiver);
+}
+
+/// Gives `receiver` the right to answer `caller` as its implicit one.
+#[inline(always)]
+pub(super) fn give_implicit_reply(domain: &Domain, caller: Ref<Thread>, receiver: Ref<Thread>) {
     debug_assert!(receiver.owes.load(Ordering::Relaxed).is_null());
     caller.reply_holder.set(domain, ReplyHolder::Implicit(receiver));
     receiver.owes.store(caller.as_ptr(), Ordering::Release);
@@ -213,10 +231,12 @@ pub(super) fn give_reply_capability(domain: &Domain, caller: Ref<Thread>, receiv
 pub(super) fn store_reply(
     domain: &Domain,
     caller: Ref<Thread>,
-    call: u64,
     holder: Ref<Thread>,
     slot: CapIndex,
 ) -> Result<(), Error> {
+    // No two capabilities to answer a caller have the same number.
+    let call = caller.call.get(domain) + 1;
+    caller.call.set(domain, call);
     let task = holder.task();
     if task.caps.find(slot).is_some_and(|slot| !slot.is_empty()) {
         return Err(Error::Busy);

@@ -239,8 +239,8 @@ fn machine_cpu() -> u32 {
 }
 
 #[unsafe(no_mangle)]
-fn machine_local() -> u64 {
-    LOCALS[CPU.get() as usize].load(Ordering::Relaxed)
+fn machine_local() -> *const () {
+    LOCALS[CPU.get() as usize].load(Ordering::Relaxed) as *const ()
 }
 
 #[unsafe(no_mangle)]
@@ -290,3 +290,6 @@ unsafe fn machine_copy_page(to: PhysAddr, from: PhysAddr) {
 
 #[unsafe(no_mangle)]
 unsafe fn machine_switch(_from: *mut Context, _to: *const Context, _other_task: bool) {}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn machine_exchange(_from: *mut Context, _to: *const Context) {}

@@ -45,8 +45,8 @@ unsafe extern "Rust" {
     pub safe fn machine_direct_map() -> u64;
     /// This CPU's number.
     pub safe fn machine_cpu() -> u32;
-    /// This CPU's word for the kernel's logic, as it was set last.
-    pub safe fn machine_local() -> u64;
+    /// This CPU's word for the kernel's logic, as it was set last: an address.
+    pub safe fn machine_local() -> *const ();
     /// Sets a CPU's word; before the CPU reads it.
     pub safe fn machine_set_local(cpu: u32, value: u64);
     /// CPUs that run.
@@ -68,4 +68,10 @@ unsafe extern "Rust" {
     /// Saves the CPU state that is not in `from` yet (segment bases, floating-point control) and loads that of `to`;
     /// either may be null. `other_task`: nothing of the old task's registers may stay visible.
     pub fn machine_switch(from: *mut Context, to: *const Context, other_task: bool);
+}
+
+// SAFETY: As above; the definition is written in assembly.
+unsafe extern "C" {
+    /// As [`machine_switch`] from one thread to another.
+    pub fn machine_exchange(from: *mut Context, to: *const Context);
 }

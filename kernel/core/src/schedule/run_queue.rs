@@ -68,6 +68,12 @@ impl RunQueue {
         }
     }
 
+    /// Tells whether nobody is ready.
+    #[inline(always)]
+    pub(crate) fn is_empty(&self, domain: &Domain) -> bool {
+        self.summary.get(domain) == 0
+    }
+
     /// The highest priority that has threads.
     #[inline]
     pub(crate) fn highest(&self, domain: &Domain) -> Option<u8> {

@@ -4,8 +4,11 @@
 use super::idle;
 use crate::counters::Event;
 use crate::cpu::{self, Cpu, Domain};
-use crate::machine::{machine_activate, machine_now, machine_poke, machine_switch, machine_ticks};
+use crate::machine::{
+    machine_activate, machine_exchange, machine_now, machine_poke, machine_switch, machine_ticks,
+};
 use crate::object::Ref;
+use crate::objects::Task;
 use crate::thread::{State, Thread};
 use core::sync::atomic::Ordering;
 use l4::NEVER;
@@ -87,12 +90,21 @@ pub(crate) fn expect_work() {
     Cpu::this().due.store(true, Ordering::Relaxed);
 }
 
-/// Switches to the thread that a message was delivered to, for which the CPU's lock is still taken.
+/// Switches from this CPU's current thread, which waits, to the one that it sent a message to; nobody else is ready.
 #[inline(always)]
-pub(crate) fn switch_directly(cpu: &'static Cpu, to: Ref<Thread>) {
-    let domain = Domain::still_taken(cpu);
-    cpu.direct.store(core::ptr::null_mut(), Ordering::Relaxed);
-    switch(&domain, cpu, cpu.current(), to, Slice::Donated);
+pub(crate) fn switch_directly(domain: &Domain, cpu: &'static Cpu, from: Ref<Thread>, to: Ref<Thread>) {
+    debug_assert!(cpu.run_queue.is_empty(domain));
+    account_time(Some(from), Some(to));
+    let task = to.task();
+    load_thread(cpu, to, (from.task() != task).then_some(task));
+    cpu.timeouts.set_slice_end(domain, NEVER);
+    // SAFETY: As in `switch`.
+    unsafe { machine_exchange(from.context(), to.context()) };
+}
+
+/// The same if there are others, of the receiver's priority or below.
+pub(crate) fn switch_before_others(domain: &Domain, cpu: &'static Cpu, from: Ref<Thread>, to: Ref<Thread>) {
+    switch(domain, cpu, Some(from), to, Slice::Donated);
 }
 
 /// Time between looks at dying objects while threads keep the CPU, in nanoseconds.
@@ -194,24 +206,35 @@ fn machine_now_if(domain: &Domain, cpu: &'static Cpu) -> u64 {
     }
 }
 
-#[inline(always)]
 fn switch(domain: &Domain, cpu: &'static Cpu, from: Option<Ref<Thread>>, to: Ref<Thread>, slice: Slice) {
     if from == Some(to) {
         return;
     }
     account_time(from, Some(to));
-    let other_task = from.is_none_or(|from| from.task() != to.task());
+    let task = to.task();
+    let other_task = from.is_none_or(|from| from.task() != task);
     let old = from.map_or(core::ptr::null_mut(), |from| from.context());
     // SAFETY: Both contexts are those of live threads homed here, whose home is locked; neither runs meanwhile.
     unsafe { machine_switch(old, to.context(), other_task) };
+    load_thread(cpu, to, other_task.then_some(task));
+    start_slice(domain, cpu, to, slice);
+}
+
+/// Makes `to` the current thread, and the address space of its task the active one if that is another.
+#[inline(always)]
+fn load_thread(cpu: &'static Cpu, to: Ref<Thread>, other_task: Option<Ref<Task>>) {
     cpu.current.store(to.as_ptr(), Ordering::Release);
     cpu.counters.count(Event::ThreadSwitch);
-    if other_task {
-        let root = to.task().space.root();
+    if let Some(task) = other_task {
+        let root = task.space.root();
         cpu.tlb.set_loaded(root);
         machine_activate(root);
         cpu.counters.count(Event::SpaceSwitch);
     }
+}
+
+/// Measures the time slice of the thread that is current now, if somebody of its priority waits.
+fn start_slice(domain: &Domain, cpu: &'static Cpu, to: Ref<Thread>, slice: Slice) {
     if !cpu.run_queue.has(domain, to.priority()) {
         cpu.timeouts.set_slice_end(domain, NEVER);
     } else if slice == Slice::New || cpu.timeouts.slice_end(domain) == NEVER {
@@ -238,14 +261,10 @@ fn leave_thread(domain: &Domain, cpu: &'static Cpu, from: Option<Ref<Thread>>) {
 fn account_time(from: Option<Ref<Thread>>, to: Option<Ref<Thread>>) {
     let now = machine_ticks();
     if let Some(from) = from {
-        let used = now.wrapping_sub(from.running_since.load(Ordering::Relaxed));
-        from.cpu_time.store(
-            from.cpu_time.load(Ordering::Relaxed).wrapping_add(used),
-            Ordering::Relaxed,
-        );
+        from.cpu_time.end(now);
     }
     if let Some(to) = to {
-        to.running_since.store(now, Ordering::Relaxed);
+        to.cpu_time.begin(now);
     }
 }
 

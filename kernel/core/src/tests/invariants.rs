@@ -67,7 +67,6 @@ impl Places {
             sending: Vec::new(),
         };
         for cpu in (0..CPUS).map(cpu::get) {
-            assert!(cpu.direct.load(Ordering::SeqCst).is_null());
             // A CPU without a thread is in the kernel still.
             assert!(cpu.current().is_none() || cpu.deferred.load(Ordering::SeqCst).is_null());
             places.running.extend(cpu.current());

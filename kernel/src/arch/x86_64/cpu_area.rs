@@ -185,8 +185,8 @@ pub(crate) fn this_index() -> u32 {
 
 /// This CPU's word for the kernel's logic.
 #[inline(always)]
-pub(crate) fn local() -> u64 {
-    let local: u64;
+pub(crate) fn local() -> *const () {
+    let local;
     // SAFETY: as in `this`. The word is set once, before anybody reads it.
     unsafe {
         core::arch::asm!("mov {}, gs:[{offset}]", out(reg) local, offset = const offset_of!(CpuArea, local),

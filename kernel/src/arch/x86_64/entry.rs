@@ -14,8 +14,12 @@ use core::arch::global_asm;
 use core::mem::offset_of;
 
 use kernel_core::context::{Context, FIXED_RFLAGS, KIND_FULL, USER_RFLAGS};
+use kernel_core::entry::LEAVES;
+use l4::Selector;
 
 use super::cpu_area::offset;
+use super::features::{FEATURES, Features};
+use super::hooks::{INITIAL_FLOATING_POINT, switch};
 use super::interrupts::{kernel_exception, kernel_interrupt, refused_return, user_trap};
 use super::panic::STOPPING;
 use super::segments::{USER_CODE, USER_DATA};
@@ -42,6 +46,27 @@ unsafe extern "C" {
 
 global_asm!(
     r#"
+// The thread's registers that a system call preserves and Rust would use, into its context at rdi.
+.macro STORE_PRESERVED
+    mov [rdi + {rbx}], rbx
+    mov [rdi + {rbp}], rbp
+    mov [rdi + {r12}], r12
+    mov [rdi + {r13}], r13
+    mov [rdi + {r14}], r14
+    mov [rdi + {r15}], r15
+    xor ebp, ebp
+.endm
+
+.macro CLEAR_VECTORS avx
+.if \avx
+    vzeroall
+.else
+    .irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+    pxor xmm\n, xmm\n
+    .endr
+.endif
+.endm
+
 .macro SYSTEM_CALL entry, exit, avx
 .balign 64
 .globl \entry
@@ -55,21 +80,20 @@ global_asm!(
     mov [rdi + {rflags}], r11
     mov qword ptr [rdi + {kind}], 0
     mov rsp, gs:[{area_stack}]
-    // Arguments: context, label, selector, tag, deadlines; the callee-saved registers are still the thread's.
+    // Arguments: context, label, selector, tag, deadlines.
+    mov r10d, edx
     mov rcx, rax
-    call {system_call}
+    and r10d, {form}
+    cmp r10d, {form_call}
+    jne 7f
+    // The callee-saved registers are still the thread's.
+    call {call}
     mov rdi, gs:[{area_context}]
-    test eax, eax
+    test rax, rax
     jnz 5f
 
     // The thread goes on: what the call preserved is still in place, and rip is where `syscall` was.
-.if \avx
-    vzeroall
-.else
-    .irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
-    pxor xmm\n, xmm\n
-    .endr
-.endif
+    CLEAR_VECTORS \avx
     mov rcx, [rdi + {rip}]
     mov r11, [rdi + {rflags}]
     mov rsp, [rdi + {rsp}]
@@ -83,19 +107,28 @@ global_asm!(
     swapgs
     sysretq
 
+5:  cmp rax, {leaves}
+    je 6f
+    // A gate is called; rax has the address of its slot.
+    STORE_PRESERVED
+    mov rsi, rax
+    call {call_gate}
+    jmp 8f
+
     // Something else is to be done first, perhaps another thread to run. If the call set all of the thread's
     // registers, they stand in the context already.
-5:  cmp qword ptr [rdi + {kind}], 0
-    jne 6f
-    mov [rdi + {rbx}], rbx
-    mov [rdi + {rbp}], rbp
-    mov [rdi + {r12}], r12
-    mov [rdi + {r13}], r13
-    mov [rdi + {r14}], r14
-    mov [rdi + {r15}], r15
-6:  xor ebp, ebp
+6:  cmp qword ptr [rdi + {kind}], 0
+    jne 9f
+    STORE_PRESERVED
+9:  xor ebp, ebp
     call {leave_system_call}
-    mov gs:[{area_context}], rax
+    jmp 8f
+
+    // Any other form: the thread seldom goes on.
+7:  STORE_PRESERVED
+    call {system_call}
+
+8:  mov gs:[{area_context}], rax
     cmp qword ptr [rax + {kind}], 0
     jne resume_full
 .globl \exit
@@ -104,13 +137,7 @@ global_asm!(
     mov rdx, rcx
     shr rdx, 47
     jnz refuse_return
-.if \avx
-    vzeroall
-.else
-    .irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
-    pxor xmm\n, xmm\n
-    .endr
-.endif
+    CLEAR_VECTORS \avx
     mov r11, [rax + {rflags}]
     mov rbx, [rax + {rbx}]
     mov rbp, [rax + {rbp}]
@@ -151,6 +178,35 @@ global_asm!(
 .text
 SYSTEM_CALL system_call_entry_avx, system_call_exit_avx, 1
 SYSTEM_CALL system_call_entry_sse, system_call_exit_sse, 0
+
+// `machine_exchange` of the contexts rdi and rsi: what each message's switch does of `hooks::switch`. See there for why
+// floating point is loaded only for a thread in a system call, and always for that.
+.balign 16
+.globl machine_exchange
+machine_exchange:
+    test dword ptr [rip + {features}], {fs_gs_base}
+    jz {switch}
+    mov rax, [rsi + {fs_base}]
+    rdfsbase rcx
+    wrfsbase rax
+    mov [rdi + {fs_base}], rcx
+    mov rax, [rsi + {gs_base}]
+    // Nothing uses GS in between: interrupts are off, and what comes nevertheless does not need it.
+    swapgs
+    rdgsbase rcx
+    wrgsbase rax
+    swapgs
+    mov [rdi + {gs_base}], rcx
+    stmxcsr [rdi + {mxcsr}]
+    fnstcw [rdi + {fcw}]
+    cmp qword ptr [rsi + {kind}], 0
+    jne 2f
+    mov eax, 1
+    xor edx, edx
+    xrstor64 [rip + {initial_floating_point}]
+    ldmxcsr [rsi + {mxcsr}]
+    fldcw [rsi + {fcw}]
+2:  ret
 
 .globl resume
 resume:
@@ -332,6 +388,8 @@ fatal_trap:
     call {kernel_exception}
     ud2
 "#,
+    call = sym kernel_core::entry::call,
+    call_gate = sym kernel_core::entry::call_gate,
     system_call = sym kernel_core::entry::system_call,
     leave_system_call = sym kernel_core::entry::leave_system_call,
     user_trap = sym user_trap,
@@ -339,6 +397,17 @@ fatal_trap:
     kernel_interrupt = sym kernel_interrupt,
     kernel_exception = sym kernel_exception,
     stopping = sym STOPPING,
+    switch = sym switch,
+    features = sym FEATURES,
+    fs_gs_base = const Features::FS_GS_BASE.bits(),
+    initial_floating_point = sym INITIAL_FLOATING_POINT,
+    fs_base = const offset_of!(Context, fs_base),
+    gs_base = const offset_of!(Context, gs_base),
+    mxcsr = const offset_of!(Context, mxcsr),
+    fcw = const offset_of!(Context, fcw),
+    leaves = const LEAVES,
+    form = const Selector::FORM,
+    form_call = const Selector::CALL,
     area_context = const offset::CONTEXT,
     area_stack = const offset::STACK_TOP,
     area_scratch = const offset::SCRATCH,

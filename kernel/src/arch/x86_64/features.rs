@@ -17,9 +17,14 @@ use x86_64::registers::xcontrol::{XCr0, XCr0Flags};
 pub(crate) struct Features(u32);
 
 /// Features that the kernel asks for again while it runs.
-static FEATURES: AtomicU32 = AtomicU32::new(0);
+pub(super) static FEATURES: AtomicU32 = AtomicU32::new(0);
 
 impl Features {
+    /// The bits in [`FEATURES`].
+    pub(super) const fn bits(self) -> u32 {
+        self.0
+    }
+
     pub(crate) const AVX: Self = Self(1 << 0);
     pub(crate) const FS_GS_BASE: Self = Self(1 << 1);
     pub(crate) const GIB_PAGES: Self = Self(1 << 2);

@@ -114,7 +114,7 @@ fn machine_cpu() -> u32 {
 }
 
 #[unsafe(no_mangle)]
-fn machine_local() -> u64 {
+fn machine_local() -> *const () {
     cpu_area::local()
 }
 
@@ -176,45 +176,61 @@ unsafe fn machine_copy_page(to: PhysAddr, from: PhysAddr) {
 }
 
 /// What XRSTOR loads to put the x87 unit into its initial state.
-static INITIAL_FLOATING_POINT: XsaveArea = XsaveArea::initial();
+pub(super) static INITIAL_FLOATING_POINT: XsaveArea = XsaveArea::initial();
 
 /// Saves what of the running thread's state is only in the processor into `from`, and loads that of `to`.
-///
-/// The x87 registers are cleared whenever a thread in a system call is loaded, not only for one of another
-/// task: their stack must be empty by the calling convention, whoever used them last, and a pending exception
-/// must not hit the kernel. A thread with all its registers saved gets them back when it is resumed.
 ///
 /// # Safety
 /// Both are null or point to contexts that nobody else uses.
 #[unsafe(no_mangle)]
 unsafe fn machine_switch(from: *mut Context, to: *const Context, _other_task: bool) {
     // SAFETY: the caller's promise.
+    unsafe { switch(from, to) };
+}
+
+/// [`machine_switch`], for the assembly as well.
+///
+/// # Safety
+/// As there.
+pub(super) unsafe extern "C" fn switch(from: *mut Context, to: *const Context) {
+    // SAFETY: the caller's promise.
     let (from, to) = unsafe { (from.as_mut(), to.as_ref()) };
     if let Some(from) = from {
         (from.fs_base, from.gs_base) = segment_bases();
-        // SAFETY: stores into two fields of `from`, without waiting for pending exceptions.
-        unsafe {
-            asm!(
-                "stmxcsr [{from} + {mxcsr}]",
-                "fnstcw [{from} + {fcw}]",
-                from = in(reg) from,
-                mxcsr = const offset_of!(Context, mxcsr),
-                fcw = const offset_of!(Context, fcw),
-                options(nostack, preserves_flags),
-            );
-        }
+        store_floating_point_control(from);
     }
-    let Some(to) = to else { return };
-    set_segment_bases(to.fs_base, to.gs_base);
-    if to.kind == KIND_SYSCALL {
+    if let Some(to) = to {
+        set_segment_bases(to.fs_base, to.gs_base);
         load_floating_point_control(to);
-    } else {
-        debug_assert_eq!(to.kind, KIND_FULL, "damaged context");
     }
 }
 
 #[inline]
+fn store_floating_point_control(from: &mut Context) {
+    // SAFETY: stores into two fields of `from`, without waiting for pending exceptions.
+    unsafe {
+        asm!(
+            "stmxcsr [{from} + {mxcsr}]",
+            "fnstcw [{from} + {fcw}]",
+            from = in(reg) from,
+            mxcsr = const offset_of!(Context, mxcsr),
+            fcw = const offset_of!(Context, fcw),
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// Clears the x87 registers and loads the floating-point control of a thread in a system call.
+///
+/// The x87 registers are cleared whenever such a thread is loaded, not only for one of another task: their stack must be
+/// empty by the calling convention, whoever used them last, and a pending exception must not hit the kernel. A thread with
+/// all its registers saved gets them back when it is resumed.
+#[inline]
 fn load_floating_point_control(to: &Context) {
+    if to.kind != KIND_SYSCALL {
+        debug_assert_eq!(to.kind, KIND_FULL, "damaged context");
+        return;
+    }
     // SAFETY: the control values were stored from the processor, which has no x87 exception pending after
     // XRSTOR; the area is in standard format and all initial. Kernel code has no x87 state of its own.
     unsafe {

@@ -51,7 +51,7 @@ fn report(problems: &[&str]) -> Report {
     let counted = Pair {
         aerie: values(
             &[
-                ("ipc_round_trip", 640.0),
+                ("ipc_round_trip", 430.0),
                 ("invoke_boot", 95_000.0),
                 ("invoke_boot_cycle", 26_000.0),
             ],

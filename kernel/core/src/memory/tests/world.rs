@@ -8,6 +8,7 @@ use crate::memory::{AddressSpace, Dataspace, FaultOutcome, PhysAddr, frame};
 use crate::object::{Header, Kind, Ref};
 use crate::{objects, reaper};
 use core::cell::{Cell, RefCell};
+use core::sync::atomic::{Ordering, fence};
 use l4::PAGE_SIZE;
 use l4::region::{Access, Backing};
 use std::boxed::Box;
@@ -181,6 +182,8 @@ impl Processor {
         }
         let root = self.space.root();
         Cpu::this().tlb.set_loaded(root);
+        // As loading CR3 does.
+        fence(Ordering::SeqCst);
         if LOADED.replace(root.0) != root.0 {
             self.cache.borrow_mut().clear();
         }
