@@ -90,9 +90,9 @@ fn the_page_is_well_formed_and_shows_what_was_measured() {
     assert_well_formed(&page);
     for text in [
         "10,308",
-        "16.1",
+        "24.0",
         "<span class=\"bad\">≤ 90,000 missed</span>",
-        "<span class=\"open\">not yet ≤ 450</span>",
+        "<span class=\"open\">not yet ≤ 400</span>",
         "minimal container",
         "2 CPUs, &lt;x&gt; &amp; co",
         "Not measured in this run",
