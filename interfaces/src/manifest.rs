@@ -61,7 +61,7 @@ pub struct Manifest {
     pub single_use: bool,
     /// How long an idle worker is kept after its last invocation, in nanoseconds.
     pub keepalive_ns: Option<u64>,
-    /// How workers are started.
+    /// How workers are started; `None`: from a snapshot if the function can be frozen, else by loading the file.
     pub mode: Option<StartMode>,
     /// How many invocations a warm worker serves before it is replaced.
     pub reuse_limit: Option<u64>,

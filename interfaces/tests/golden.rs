@@ -2,8 +2,8 @@
 //! change for every program that was built before. New entries are fine; old ones never change their number.
 
 use interfaces::faas::{
-    ActionsInterface, ConfigField, FaasError, FaultKind, ImageFault, NameFault, RegistryInterface,
-    SupervisorInterface,
+    ActionsInterface, ConfigField, FaasError, FaultKind, FreezeFault, ImageFault, NameFault,
+    RegistryInterface, SupervisorInterface,
 };
 use interfaces::log::{LogError, LogFactoryInterface};
 use interfaces::namespace::{NamespaceError, NamespaceInterface};
@@ -123,7 +123,7 @@ fn all_errors() -> Vec<FaasError> {
         FaasError::InvalidName(NameFault::TooLong),
         FaasError::InvalidImage(ImageFault::Truncated),
         FaasError::InvalidConfig(ConfigField::Timeout),
-        FaasError::Unsupported("mode `snapshot`; use `boot` or `warm`".into()),
+        FaasError::NotFreezable(FreezeFault::Threads),
         FaasError::Timeout { limit_ns: 75_000_000 },
         FaasError::MemoryLimit { limit_bytes: 1 << 20 },
         FaasError::Fault {

@@ -52,6 +52,8 @@ pub mod factory {
     pub const CREATE_DATASPACE: u64 = 0x4000;
     /// Limit and use of the account in bytes.
     pub const INFO: u64 = 0x100;
+    /// Give what is not in use back to the parent account.
+    pub const TRIM: u64 = 0x101;
 }
 
 /// Operations of [`TASK`].

@@ -22,4 +22,4 @@ pub use error::{ElfError, LoadError, Step};
 pub use launch::{Launch, Launched};
 pub use plan::{DEFAULT_STACK_SIZE, Plan};
 pub use program::Program;
-pub use stack::{Arguments, NamedCap};
+pub use stack::{Arguments, NamedCap, named_slot};

@@ -52,7 +52,7 @@ pub(crate) struct InitialStack {
 }
 
 /// The slot of the named capability with this index: they fill the slots from the first free one on.
-pub(crate) const fn named_slot(index: usize) -> CapIndex {
+pub const fn named_slot(index: usize) -> CapIndex {
     CapIndex(CapIndex::FIRST_FREE.0 + index as u32)
 }
 

@@ -3,7 +3,8 @@
 use crate::slab::Slab;
 use alloc::boxed::Box;
 use alloc::string::String;
-use interfaces::faas::{ActionConfig, ActionInfo};
+use interfaces::faas::{ActionConfig, ActionInfo, FreezeFault, ImageState};
+use interfaces::manifest::StartMode;
 
 /// "No entry" in a link.
 pub const NONE: u16 = u16::MAX;
@@ -17,6 +18,29 @@ pub struct ActionId {
     pub serial: u32,
 }
 
+impl ActionId {
+    /// No action.
+    pub const NONE: ActionId = ActionId {
+        index: NONE,
+        serial: 0,
+    };
+}
+
+/// What an action's workers begin from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageUse {
+    /// The file, as the configuration says.
+    Unwanted,
+    /// The file, as the function can't be frozen.
+    Impossible(FreezeFault),
+    /// An image, which there is none of now.
+    Evicted,
+    /// An image that is being prepared again.
+    Preparing,
+    /// The image at this place.
+    Ready(u16),
+}
+
 /// What a client says of an action, code aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -28,6 +52,13 @@ pub struct Settings {
     pub environment: Box<[u8]>,
     /// Length of the code in bytes.
     pub code_bytes: u64,
+}
+
+impl Settings {
+    /// Whether workers are to begin from an image.
+    pub fn wants_image(&self) -> bool {
+        self.config.mode != Some(StartMode::Boot)
+    }
 }
 
 /// A function under a name, and what is going on with it.
@@ -45,6 +76,8 @@ pub struct Action<Program> {
     pub settings: Settings,
     /// Its code, ready to be started.
     pub program: Program,
+    /// What its workers begin from.
+    pub image: ImageUse,
     /// Activations that run.
     pub running: u32,
     /// Activations that wait, linked through their `next`.
@@ -60,8 +93,8 @@ pub struct Action<Program> {
 }
 
 impl<Program> Action<Program> {
-    /// What clients are told about it.
-    pub fn info(&self) -> ActionInfo {
+    /// What clients are told about it, `image` being the state of its image.
+    pub fn info(&self, image: ImageState) -> ActionInfo {
         ActionInfo {
             config: self.settings.config.clone(),
             version: self.version,
@@ -72,6 +105,7 @@ impl<Program> Action<Program> {
             running: self.running,
             queued: self.waiting.length,
             idle_workers: self.idle_count,
+            image,
         }
     }
 }
@@ -136,6 +170,7 @@ impl<Program> Actions<Program> {
             created_ns,
             settings,
             program,
+            image: ImageUse::Unwanted,
             running: 0,
             waiting: Waiting::default(),
             idle: NONE,

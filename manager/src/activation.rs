@@ -1,9 +1,10 @@
 //! Activations: invocations from request to answer.
 
 use crate::action::ActionId;
-use crate::body::Body;
+use crate::body::{Body, Content, ShortBody};
 use crate::label::WorkerId;
-use interfaces::faas::{ActivationId, Completion, FaasError, Timestamps};
+use crate::platform::Answer;
+use interfaces::faas::{ActivationId, Completion, FaasError, Timestamps, WorkerTimes};
 use interfaces::manifest::StartMode;
 use l4::CapIndex;
 
@@ -91,6 +92,39 @@ impl Activation {
             times: self.times,
             body,
         }
+    }
+
+    /// What its worker gets, at place `index`; `short` is kept beside it.
+    pub fn request<'a>(&self, index: u16, short: &'a ShortBody) -> Answer<'a> {
+        Answer::Request {
+            activation: number(index, self.generation),
+            deadline_ns: self.deadline,
+            depth: self.depth,
+            body: match self.body {
+                Body::Short => Content::Short(short.bytes()),
+                Body::Dataspace { cap, length } => Content::Lent(cap, length),
+            },
+        }
+    }
+
+    /// Notes when the phases began and ended, as the worker says, and that it did so at `now`.
+    pub fn note_times(&mut self, said: &WorkerTimes, now: u64) {
+        let times = &mut self.times;
+        // What a clone says of the time before it began happened to its image.
+        let own = |time| {
+            if time < times.start_worker {
+                said.start_function
+            } else {
+                time
+            }
+        };
+        let (start_runtime, start_load) = (own(said.start_runtime), own(said.start_load));
+        times.start_runtime = start_runtime;
+        times.start_load = start_load;
+        times.start_function = said.start_function;
+        times.end_function = said.end_function;
+        times.end_runtime = said.end_runtime;
+        times.end_worker = now;
     }
 
     /// The error that says that its time is up.

@@ -11,12 +11,13 @@ extern crate alloc;
 pub mod action;
 pub mod activation;
 pub mod body;
-
+pub mod image;
 pub mod label;
 pub mod limits;
 pub mod log_tail;
 pub mod options;
 pub mod platform;
+pub mod preparation;
 pub mod seats;
 pub mod service;
 pub mod slab;

@@ -9,6 +9,11 @@ pub struct Limits {
     pub workers: u16,
     /// Invocations of a client: waiting, running, and asynchronous ones whose result was not fetched.
     pub activations: u16,
+    /// Images of a client that are prepared at once.
+    pub preparations: u16,
+    /// How long a function may take at least until it asks for its first request when it is prepared, in nanoseconds; its
+    /// own timeout, if that is longer.
+    pub prepare_ns: u64,
     /// Invocations above a nested one.
     pub depth: u32,
     /// How long an invocation waits for memory that ending workers give back, in nanoseconds.
@@ -23,6 +28,8 @@ impl Default for Limits {
             actions: 64,
             workers: 96,
             activations: 160,
+            preparations: 16,
+            prepare_ns: 10_000_000_000,
             depth: 8,
             memory_wait_ns: 1_000_000_000,
             memory_retry_ns: 100_000,

@@ -4,7 +4,7 @@
 use crate::body::Content;
 use crate::label::WorkerId;
 use alloc::boxed::Box;
-use interfaces::faas::{ActivationId, Completion, Definition, FaasError};
+use interfaces::faas::{ActivationId, Completion, Definition, FaasError, FreezeFault, ImageInfo};
 use l4::CapIndex;
 
 /// Who pays.
@@ -49,6 +49,15 @@ pub enum LaunchError {
     Refused(l4::Error),
 }
 
+/// Why a worker was not made an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FreezeError {
+    /// The worker is not in a state that clones can begin from.
+    NotFreezable(FreezeFault),
+    /// Its limit is too low for what an image needs besides.
+    NoMemory,
+}
+
 /// An answer to somebody who waits for one.
 #[derive(Clone, Copy, Debug)]
 pub enum Answer<'a> {
@@ -69,12 +78,19 @@ pub enum Answer<'a> {
     Failed(&'a FaasError),
     /// To an asynchronous caller: the activation has this number.
     Accepted(ActivationId),
+    /// To who creates an action.
+    Created(Result<(), &'a FaasError>),
+    /// To who updates an action: the new version.
+    Updated(Result<u32, &'a FaasError>),
 }
 
 /// The machine.
 pub trait Platform {
     /// A program that was checked and can be started.
     type Program;
+
+    /// A worker that was frozen, from which others begin.
+    type Image;
 
     /// The kernel clock in nanoseconds.
     fn now(&mut self) -> u64;
@@ -121,6 +137,31 @@ pub trait Platform {
     /// # Errors
     /// [`LaunchError`]; nothing of the worker is left then.
     fn launch(&mut self, program: &Self::Program, launch: Launch) -> Result<(), LaunchError>;
+
+    /// Makes a worker that waits for the answer to `reply` an image. Its place is free then, and `reply` used up.
+    ///
+    /// # Errors
+    /// [`FreezeError`]; the worker is still to be destroyed then, and `reply` to be dropped.
+    fn freeze(&mut self, worker: u16, reply: CapIndex) -> Result<(Self::Image, ImageInfo), FreezeError>;
+
+    /// Makes a worker with an account of its own that begins from an image of `program`, with `request` as its first
+    /// request.
+    ///
+    /// # Errors
+    /// [`LaunchError`]; nothing of the worker is left then.
+    fn spawn(
+        &mut self,
+        program: &Self::Program,
+        image: &Self::Image,
+        launch: Launch,
+        request: Answer<'_>,
+    ) -> Result<(), LaunchError>;
+
+    /// Drops an image that no worker uses any more.
+    fn drop_image(&mut self, image: Self::Image);
+
+    /// Memory that the client's images may take together, in bytes.
+    fn image_budget(&self) -> u64;
 
     /// Destroys a worker: its threads never run again, its memory is freed in the background.
     fn destroy(&mut self, worker: u16);

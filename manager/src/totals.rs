@@ -11,4 +11,8 @@ pub struct Totals {
     pub started: u64,
     /// Invocations that a kept worker served.
     pub reused: u64,
+    /// Images that were prepared.
+    pub prepared: u64,
+    /// Images that were given up for others.
+    pub evicted: u64,
 }

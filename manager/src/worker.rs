@@ -8,6 +8,8 @@ use l4::CapIndex;
 /// What a worker does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkerState {
+    /// It runs up to its first request, to become the image of the preparation at this place.
+    Preparing(u16),
     /// It was started for an activation and has not asked for its request yet.
     Starting(u16),
     /// It works on an activation.
@@ -28,7 +30,7 @@ impl WorkerState {
     pub fn activation(self) -> Option<u16> {
         match self {
             WorkerState::Starting(activation) | WorkerState::Busy(activation) => Some(activation),
-            WorkerState::Idle { .. } => None,
+            WorkerState::Preparing(_) | WorkerState::Idle { .. } => None,
         }
     }
 }
@@ -38,7 +40,7 @@ impl WorkerState {
 pub struct Worker {
     /// Tells it from earlier ones at the same place.
     pub generation: u32,
-    /// What it runs.
+    /// What it runs; [`ActionId::NONE`] while that is being created.
     pub action: ActionId,
     /// The action's version when it was started.
     pub version: u32,
@@ -54,6 +56,8 @@ pub struct Worker {
     pub is_single: bool,
     /// Activations that it asked for and that are not answered yet.
     pub children: u16,
+    /// Place of the image that it began from, or [`NONE`](crate::action::NONE).
+    pub image: u16,
 }
 
 impl Worker {

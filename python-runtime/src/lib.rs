@@ -28,10 +28,11 @@ const WARM_UP: &str = worker::WARM_UP_NAME;
 #[must_use]
 pub fn main() -> ExitCode {
     match Program::start() {
-        Ok(mut program) => {
-            let function = load(&mut program);
-            program.serve(move |request, context| answer(&function, request, context))
-        }
+        Ok(mut program) => match load(&mut program) {
+            Ok(function) => program.serve(move |request, context| answer(&function, request, context)),
+            Err(Failure::Raised(message)) => program.fail(&message),
+            Err(Failure::Exit(code)) => worker::exit(code),
+        },
         Err(_) => host::run(),
     }
 }
@@ -52,18 +53,10 @@ fn load(program: &mut Program) -> Result<Function, Failure> {
     }
 }
 
-/// Serves one request. Code that could not be loaded fails each in the same way.
-fn answer(
-    function: &Result<Function, Failure>,
-    request: Request,
-    context: &Context,
-) -> Result<Response, Error> {
+/// Serves one request.
+fn answer(function: &Function, request: Request, context: &Context) -> Result<Response, Error> {
     native::adopt(*context);
-    let result = match function {
-        Ok(function) => function.call(request.bytes()),
-        Err(failure) => Err(failure.clone()),
-    };
-    match result {
+    match function.call(request.bytes()) {
         Ok(bytes) => Ok(Response::bytes(bytes)),
         Err(Failure::Raised(message)) => Err(Error::new(message)),
         Err(Failure::Exit(code)) => worker::exit(code),

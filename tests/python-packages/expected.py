@@ -15,7 +15,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 PACKAGES = HERE.parent.parent / "target" / "python-packages"
 CALL = re.compile(r"call (pkg-\w+) (\d+)\s*$")
 ANSWER = re.compile(r"\b([0-9a-f]{64}) \(client \d")
-FAILURE = re.compile(r"failed: the function returned an error: (.*) \(client \d")
+FAILURE = re.compile(r"failed: (?:function \S+ cannot be created: )?the function returned an error: (.*?\))(?: \(client \d.*)?$")
 
 
 def packages_folder(name):

@@ -122,6 +122,14 @@ impl Program {
         serve_from(self, function);
         ExitCode::from(NO_WORKER)
     }
+
+    /// Says instead why the program can serve no request; whoever creates or calls the function gets the message.
+    pub fn fail(self, message: &str) -> ExitCode {
+        flush_log();
+        let loading = self.loading_ns.unwrap_or(self.started_ns);
+        runtime::refuse(Worker, self.started_ns, loading, message);
+        ExitCode::from(NO_WORKER)
+    }
 }
 
 /// Serves requests until there is no manager any more.

@@ -105,6 +105,28 @@ pub(crate) fn serve_from<M: Machine + Copy, E: fmt::Display>(
     }
 }
 
+/// Tells the manager, instead of asking for a request, why the function can serve none: `message`. The manager ends the
+/// worker then, so this returns only if there is none any more.
+#[cfg(feature = "std")]
+pub(crate) fn refuse<M: Machine>(machine: M, start_runtime: u64, start_load: u64, message: &str) {
+    let now = machine.now_ns();
+    let times = WorkerTimes {
+        start_runtime,
+        start_load,
+        start_function: now,
+        end_function: now,
+        end_runtime: now,
+    };
+    let text = Message::<ERROR_MAX>::of(message);
+    let failure = WorkerFailure {
+        kind: FailureKind::Returned,
+        length: 0,
+        message: text.as_str(),
+        location: "",
+    };
+    let _ = SupervisorClient::new(machine).fail(times, failure, InlineBytes::new().place());
+}
+
 /// The request as the function sees it; `inline` is what came in the message.
 fn receive<M: Machine>(machine: M, incoming: Incoming, inline: InlineBytes) -> Result<Request, l4::Error> {
     let body = match incoming.body {

@@ -141,14 +141,13 @@ impl<'a> Client<'a> {
     }
 
     fn configured(&self, config: ActionConfig) -> ActionConfig {
-        let mode = match self.options.mode {
-            Some(Mode::Boot) => StartMode::Boot,
-            Some(Mode::Warm) => StartMode::Warm,
-            Some(Mode::Snapshot) => StartMode::Snapshot,
-            None => config.mode,
-        };
+        let asked = self.options.mode.map(|mode| match mode {
+            Mode::Boot => StartMode::Boot,
+            Mode::Warm => StartMode::Warm,
+            Mode::Snapshot => StartMode::Snapshot,
+        });
         ActionConfig {
-            mode,
+            mode: asked.or(config.mode),
             timeout_ns: self.options.timeout_ns.unwrap_or(config.timeout_ns),
             memory_bytes: self.options.memory.unwrap_or(config.memory_bytes),
             ..config

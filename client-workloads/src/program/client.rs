@@ -100,7 +100,7 @@ impl Client<'_> {
         let function = RomFunction::find(name)?;
         let config = function.config();
         let config = ActionConfig {
-            mode: self.shared.options.mode.unwrap_or(config.mode),
+            mode: self.shared.options.mode.or(config.mode),
             ..config
         };
         let environment = &function.manifest.environment;

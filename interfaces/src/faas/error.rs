@@ -22,8 +22,8 @@ pub enum FaasError {
     InvalidImage(ImageFault),
     /// A value of the configuration makes no sense.
     InvalidConfig(ConfigField),
-    /// The manager can't do this (yet); the text says what.
-    Unsupported(String),
+    /// Start mode `snapshot` was asked for, but the function cannot be frozen.
+    NotFreezable(FreezeFault),
     /// No result in time; the limit in nanoseconds.
     Timeout {
         /// The limit in nanoseconds.
@@ -128,7 +128,7 @@ impl FaasError {
             FaasError::InvalidName(_) => "invalid-name",
             FaasError::InvalidImage(_) => "invalid-image",
             FaasError::InvalidConfig(_) => "invalid-config",
-            FaasError::Unsupported(_) => "unsupported",
+            FaasError::NotFreezable(_) => "not-freezable",
             FaasError::Timeout { .. } => "timeout",
             FaasError::MemoryLimit { .. } => "memory-limit",
             FaasError::Fault { .. } => "fault",
@@ -211,7 +211,12 @@ impl fmt::Display for FaasError {
             FaasError::InvalidName(fault) => write!(f, "not a function's name: {fault}"),
             FaasError::InvalidImage(fault) => write!(f, "the code cannot be run: {fault}"),
             FaasError::InvalidConfig(field) => write!(f, "invalid configuration: {field}"),
-            FaasError::Unsupported(what) => write!(f, "not supported: {what}"),
+            FaasError::NotFreezable(fault) => {
+                write!(
+                    f,
+                    "no snapshot of the function can be made: {fault}; use mode boot or warm"
+                )
+            }
             FaasError::InvalidPayload => {
                 f.write_str("not a usable payload; it must be a sealed dataspace that holds all of its bytes")
             }
@@ -370,6 +375,20 @@ texts! {
         TooLong: "it has more than {NAME_MAX} bytes";
         /// It is not UTF-8.
         NotUtf8: "it is not UTF-8";
+    }
+}
+
+texts! {
+    /// Why no snapshot of a function can be made where it asks for its first request.
+    FreezeFault {
+        /// It has more than one thread, or somebody waits for it.
+        Threads: "it has several threads, or serves others, when it asks for its first request";
+        /// More regions or layers than the kernel takes.
+        TooComplex: "its memory consists of too many regions";
+        /// The snapshot and one worker need more memory than the client has.
+        TooLarge: "the snapshot and a worker do not fit into the client's memory together";
+        /// Anything else that the kernel does not permit.
+        Refused: "the kernel refused";
     }
 }
 

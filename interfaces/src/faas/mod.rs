@@ -18,7 +18,7 @@ mod types;
 
 pub use actions::{Actions, ActionsClient, ActionsInterface, ActionsReply};
 pub use end::FaultKind;
-pub use error::{ConfigField, FaasError, ImageFault, NameFault};
+pub use error::{ConfigField, FaasError, FreezeFault, ImageFault, NameFault};
 pub use payload::{Block, Body, Payload};
 pub use registry::{
     Registration, Registry, RegistryClient, RegistryInterface, RegistryReply, RegistryStatus,
@@ -28,8 +28,8 @@ pub use supervisor::{
     SupervisorClient, SupervisorInterface, SupervisorReply, WorkerFailure, WorkerTimes,
 };
 pub use types::{
-    ActionConfig, ActionInfo, ActivationId, Completion, Counters, Definition, InvokeOptions, Timestamps,
-    check_name,
+    ActionConfig, ActionInfo, ActivationId, Completion, Counters, Definition, ImageInfo, ImageState,
+    InvokeOptions, Timestamps, check_name,
 };
 
 /// Longest name of a function in bytes.

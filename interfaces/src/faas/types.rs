@@ -4,7 +4,7 @@ use l4::Error;
 use l4_rpc::{Decode, Encode, Encoder, Source};
 use serde::{Deserialize, Serialize};
 
-use super::{Body, ConfigField, FaasError, NAME_MAX, NameFault};
+use super::{Body, ConfigField, FaasError, FreezeFault, NAME_MAX, NameFault};
 use crate::manifest::{Manifest, Runtime, StartMode};
 
 /// Gives structures of `u64` fields their fixed layout: one word per field, in the order of the list.
@@ -37,9 +37,11 @@ pub type ActivationId = u64;
 pub struct ActionConfig {
     /// What runs the code.
     pub runtime: Runtime,
-    /// How workers are started.
-    pub mode: StartMode,
-    /// Memory limit of one worker in bytes, everything included.
+    /// How workers are started; `None`: from a snapshot if the function can be frozen where it asks for its first request,
+    /// else by loading the file each time.
+    pub mode: Option<StartMode>,
+    /// Memory limit of one worker in bytes, everything included. Started from a snapshot, it pays for what it changes, and
+    /// the snapshot's own pages have the same limit once more.
     pub memory_bytes: u64,
     /// Longest run time of one invocation in nanoseconds.
     pub timeout_ns: u64,
@@ -61,7 +63,7 @@ impl Default for ActionConfig {
     fn default() -> ActionConfig {
         ActionConfig {
             runtime: Runtime::Native,
-            mode: StartMode::Boot,
+            mode: None,
             memory_bytes: 16 << 20,
             timeout_ns: 10_000_000_000,
             concurrent_requests: 16,
@@ -85,7 +87,7 @@ impl ActionConfig {
         let default = ActionConfig::default();
         ActionConfig {
             runtime: manifest.runtime,
-            mode: manifest.mode.unwrap_or(default.mode),
+            mode: manifest.mode,
             memory_bytes: manifest.memory_bytes.unwrap_or(default.memory_bytes),
             timeout_ns: manifest.timeout_ns.unwrap_or(default.timeout_ns),
             concurrent_requests: manifest
@@ -172,6 +174,38 @@ pub struct ActionInfo {
     pub queued: u32,
     /// Workers that wait for a request.
     pub idle_workers: u32,
+    /// What workers begin from.
+    pub image: ImageState,
+}
+
+/// What a function's workers begin from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ImageState {
+    /// The file: the configuration says so.
+    File,
+    /// The file, as the function cannot be frozen.
+    NotFreezable(FreezeFault),
+    /// A snapshot, which the next invocation prepares: its memory was needed for others.
+    Evicted,
+    /// A snapshot that is being prepared.
+    Preparing,
+    /// A snapshot.
+    Ready(ImageInfo),
+}
+
+/// A function's snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageInfo {
+    /// Memory that it takes, everything included.
+    pub bytes: u64,
+    /// Pages that it owns.
+    pub pages: u64,
+    /// Page tables that it owns.
+    pub tables: u64,
+    /// Snapshots below it.
+    pub depth: u32,
+    /// How long it took to prepare.
+    pub prepare_ns: u64,
 }
 
 /// What an invocation may use; the least of this and the function's own limits holds.
@@ -290,8 +324,17 @@ pub struct Counters {
     pub actions: u64,
     /// Asynchronous activations whose result was not fetched.
     pub activations: u64,
+    /// Snapshots from which workers can begin.
+    pub images: u64,
+    /// Memory that they take, in bytes.
+    pub image_bytes: u64,
+    /// Snapshots that were prepared.
+    pub images_prepared: u64,
+    /// Snapshots that were given up because their memory was needed.
+    pub images_evicted: u64,
 }
 
 words_in_order!(
-    Counters: succeeded, failed, workers_started, workers_live, workers_idle, teardowns_pending, actions, activations
+    Counters: succeeded, failed, workers_started, workers_live, workers_idle, teardowns_pending, actions, activations,
+    images, image_bytes, images_prepared, images_evicted
 );

@@ -36,8 +36,8 @@ pub(crate) enum Progress {
 #[repr(C, align(64))]
 pub struct Account {
     pub(crate) header: Header,
-    /// Most bytes that may be in use.
-    limit: u64,
+    /// Most bytes that may be in use. Only [`Self::trim`] changes it.
+    limit: AtomicU64,
     /// Bytes in use: frames, arena pages, limits of sub-accounts.
     used: AtomicU64,
     /// Part of it that ending sub-accounts are about to give back.
@@ -46,6 +46,8 @@ pub struct Account {
     invocation: Option<Invocation>,
     /// Else the account of the clone that this one was cut out of, perhaps by way of others.
     within: Option<Ref<Account>>,
+    /// What the account itself announced to give back when its end began.
+    announced: AtomicU64,
     inner: SpinLock<Inner>,
 }
 
@@ -106,11 +108,12 @@ impl Account {
     pub const fn new(header: Header, limit: u64) -> Account {
         Account {
             header,
-            limit,
+            limit: AtomicU64::new(limit),
             used: AtomicU64::new(0),
             returning: AtomicU64::new(0),
             invocation: None,
             within: None,
+            announced: AtomicU64::new(0),
             inner: SpinLock::new(
                 Rank::Account,
                 Inner {
@@ -159,7 +162,7 @@ impl Account {
 
     /// The limit in bytes.
     pub fn limit(&self) -> u64 {
-        self.limit
+        self.limit.load(Ordering::Relaxed)
     }
 
     /// Bytes in use.
@@ -175,14 +178,33 @@ impl Account {
     /// The account's end has begun.
     pub(crate) fn begin_end(&self) {
         if let Some(parent) = self.header.account() {
-            parent.returning.fetch_add(self.limit, Ordering::Relaxed);
+            let limit = self.limit();
+            self.announced.store(limit, Ordering::Relaxed);
+            parent.returning.fetch_add(limit, Ordering::Relaxed);
         }
+    }
+
+    /// Lowers the limit to what is in use; the parent gets the rest. Returns the new limit in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an account without a parent.
+    pub(crate) fn trim(&self) -> Result<u64, Error> {
+        let parent = self.header.account().ok_or(Error::Invalid)?;
+        // Whoever charges meanwhile fails or makes us see that there is less to give.
+        let spare = self.limit().saturating_sub(self.used());
+        if spare > 0 && self.charge(spare).is_ok() {
+            let before = self.limit.fetch_sub(spare, Ordering::Relaxed);
+            self.uncharge(spare);
+            parent.uncharge(spare);
+            return Ok(before - spare);
+        }
+        Ok(self.limit())
     }
 
     /// Takes `bytes` from what the account may still use.
     pub fn charge(&self, bytes: u64) -> Result<(), Error> {
         let before = self.used.fetch_add(bytes, Ordering::Relaxed);
-        if before.checked_add(bytes).is_none_or(|after| after > self.limit) {
+        if before.checked_add(bytes).is_none_or(|after| after > self.limit()) {
             self.used.fetch_sub(bytes, Ordering::Relaxed);
             return Err(Error::NoMemory);
         }
@@ -374,8 +396,10 @@ impl Account {
     pub(crate) fn close(&self) {
         debug_assert_eq!(self.used(), 0, "an account ends with memory in use");
         if let Some(parent) = self.header.account() {
-            parent.uncharge(self.limit);
-            parent.returning.fetch_sub(self.limit, Ordering::Relaxed);
+            parent.uncharge(self.limit());
+            parent
+                .returning
+                .fetch_sub(self.announced.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         if let Some(invocation) = &self.invocation {
             invocation.close();

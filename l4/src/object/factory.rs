@@ -93,6 +93,15 @@ impl Factory {
         Ok(super::Dataspace(slot))
     }
 
+    /// Lowers the limit to what is in use and gives the rest back to the parent account. Returns the new limit in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for the machine's own account; the strong right is needed.
+    pub fn trim(self) -> Result<u64, Error> {
+        request(self.0, FACTORY, &[factory::TRIM])?;
+        Ok(Utcb::current().word(0))
+    }
+
     /// Limit of the account, and what is in use.
     pub fn info(self) -> Result<FactoryInfo, Error> {
         request(self.0, FACTORY, &[factory::INFO])?;

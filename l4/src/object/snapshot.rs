@@ -94,15 +94,35 @@ impl Snapshot {
     /// `slot`.
     ///
     /// # Errors
-    /// Those of creating a task and a thread, of [`super::Task::map`] and [`super::Scheduler::start`];
-    /// [`Error::Again`] if the snapshot is not prepared; [`Error::MessageTooLong`] if entries and words don't fit.
+    /// As [`Self::spawn_with`].
     pub fn spawn(self, spawn: &Spawn<'_>, label: i64, words: &[u64], slot: CapIndex) -> Result<(), Error> {
-        let message = spawn_words::ENTRIES + 2 * spawn.entries.len();
-        let total = message + words.len();
-        if total > Tag::MAX_WORDS {
+        if words.len() > Tag::MAX_WORDS {
             return Err(Error::MessageTooLong);
         }
         let utcb = Utcb::current();
+        utcb.write(0, words);
+        utcb.set_receive_slots(&[slot]);
+        let result = self.spawn_with(spawn, Tag::new(label, words.len(), 0));
+        utcb.set_receive_slots(&[]);
+        result
+    }
+
+    /// Begins a task that goes on with the message in the UTCB as the answer to its call. `tag` tells its words and items.
+    /// The task's capability goes to the first receive buffer, if there is one.
+    ///
+    /// # Errors
+    /// Those of creating a task and a thread, of [`super::Task::map`] and [`super::Scheduler::start`];
+    /// [`Error::Again`] if the snapshot is not prepared; [`Error::MessageTooLong`] if entries and message don't fit.
+    pub fn spawn_with(self, spawn: &Spawn<'_>, tag: Tag) -> Result<(), Error> {
+        let message = spawn_words::ENTRIES + 2 * spawn.entries.len();
+        let length = tag.words() + 2 * tag.items();
+        if message + length > Tag::MAX_WORDS {
+            return Err(Error::MessageTooLong);
+        }
+        let utcb = Utcb::current();
+        for index in (0..length).rev() {
+            utcb.set_word(message + index, utcb.word(index));
+        }
         let Placement {
             cpu,
             priority,
@@ -119,16 +139,14 @@ impl Snapshot {
                 u64::from(slice_us),
                 spawn.handler.0.word(),
                 spawn.handler.1,
-                Tag::new(label, words.len(), 0).0,
+                tag.0,
             ],
         );
         for (index, entry) in spawn.entries.iter().enumerate() {
             utcb.write(spawn_words::ENTRIES + 2 * index, &[entry.word(), entry.label]);
         }
-        utcb.write(message, words);
-        utcb.set_receive_slots(&[slot]);
-        let result = syscall::call(self.0, Tag::new(SNAPSHOT, total, 0)).result();
-        utcb.set_receive_slots(&[]);
-        result.map(drop)
+        syscall::call(self.0, Tag::new(SNAPSHOT, message + length, 0))
+            .result()
+            .map(drop)
     }
 }

@@ -32,6 +32,14 @@ pub(crate) fn encode(utcb: &Utcb, answer: Answer<'_>, seed: [u64; 2]) -> (Tag, O
         }
         Answer::Failed(error) => (ActionsReply::invoke(utcb, Err(error), &[]), None),
         Answer::Accepted(number) => (ActionsReply::invoke_async(utcb, Ok(&number)), None),
+        Answer::Created(created) => (
+            ActionsReply::create(utcb, created.as_ref().map_err(|error| *error)),
+            None,
+        ),
+        Answer::Updated(updated) => (
+            ActionsReply::update(utcb, updated.as_ref().map_err(|error| *error)),
+            None,
+        ),
     }
 }
 

@@ -1,38 +1,42 @@
 //! The machine below a client's service: system calls.
 
+mod messages;
+
 use crate::SEAT_PRIORITY;
 use crate::answers::encode;
+use crate::image::{self, Image};
 use crate::program::Program;
 use crate::runtimes::Runtimes;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
-use interfaces::faas::{Definition, FaasError, ImageFault};
-use l4::object::{Dataspace, Factory, Irq, MapEntry, Placement, Task, Thread};
-use l4::syscall::{self, Received};
+use interfaces::faas::{Definition, FaasError, FreezeFault, ImageFault, ImageInfo};
+use l4::object::{Dataspace, Factory, Irq, MapEntry, Placement, Spawn, Task, Thread};
+use l4::syscall;
 use l4::{CapIndex, Error, Rights, Tag, Utcb};
 use l4_rpc::MAX_CAPS;
 use l4re::{OwnedCap, Slot, clock, memory, start};
 use loader::{Launched, LoadError};
 use manager::label::Sender;
 use manager::limits::Limits;
-use manager::platform::{Answer, Launch, LaunchError, Payer, Platform, Room};
+use manager::platform::{Answer, FreezeError, Launch, LaunchError, Payer, Platform, Room};
 
 /// What a worker's account keeps for itself when a nested call takes a part of it.
 const CALLER_RESERVE: u64 = 32 << 10;
 
+/// The part of a client's memory that its images may take: one in so many.
+const IMAGE_SHARE: u64 = 2;
+
 /// How many reply capabilities of destroyed workers are left alone. The later one is dropped, the better: its slot is
 /// empty as soon as the kernel is through with the worker, which else would notice the drop.
 const DYING: usize = 64;
-/// Slots that are kept free for what the next message may bring.
-const POOL_RESERVE: usize = 2 * MAX_CAPS;
 
 /// Where a worker's capabilities are.
 #[derive(Clone, Copy)]
-struct WorkerSlots {
-    account: CapIndex,
-    launched: Launched,
+pub(crate) struct WorkerSlots {
+    pub(crate) account: CapIndex,
+    pub(crate) launched: Launched,
 }
 
 /// An answer that is sent with the next wait, or before the next system call.
@@ -54,6 +58,10 @@ pub(crate) struct Machine {
     workers: Vec<WorkerSlots>,
     /// Limits of the live workers that the client's account pays for, by their places; 0 for others.
     limits: Vec<u64>,
+    /// Memory of images that have not been dropped.
+    image_bytes: u64,
+    /// Limit of the client's account.
+    memory: u64,
     /// Empty slots.
     pool: Vec<CapIndex>,
     /// Where the next message's reply capability goes.
@@ -104,6 +112,8 @@ impl Machine {
             runtimes,
             workers,
             limits,
+            image_bytes: 0,
+            memory: 0,
             pool,
             reply_slot,
             offered,
@@ -117,76 +127,7 @@ impl Machine {
     /// The client's account from now on.
     pub(crate) fn set_account(&mut self, account: CapIndex) {
         self.account = account;
-    }
-
-    /// Sends the answer that is pending, if there is one, and waits for a message.
-    pub(crate) fn wait(&mut self, deadline: u64) -> Received {
-        let utcb = Utcb::current();
-        utcb.set_reply_slot(Some(self.reply_slot));
-        utcb.set_receive_slots(&self.offered);
-        match self.pending.take() {
-            Some(Pending { reply, tag }) => {
-                let received = syscall::reply_and_wait(Some(reply), tag, deadline);
-                self.pool.push(reply);
-                received
-            }
-            None => syscall::wait(deadline),
-        }
-    }
-
-    /// Sends the answer that is pending, if there is one: the UTCB is free for other messages then.
-    pub(crate) fn flush(&mut self) {
-        if let Some(Pending { reply, tag }) = self.pending.take() {
-            // Who is not there any more needs no answer.
-            let _ = syscall::reply(Some(reply), tag);
-            self.pool.push(reply);
-        }
-    }
-
-    /// Answers with the message that is in the UTCB. Nothing else is pending: see [`Self::flush`].
-    pub(crate) fn answer_message(&mut self, reply: CapIndex, tag: Tag) {
-        self.pending = Some(Pending { reply, tag });
-    }
-
-    /// Makes slots of reply capabilities of destroyed workers free again, but for the `keep` last ones.
-    fn bury(&mut self, keep: usize) {
-        while self.dying.len() > keep {
-            if let Some(slot) = self.dying.pop_front() {
-                self.discard(slot);
-            }
-        }
-    }
-
-    /// The slots that were offered for capabilities.
-    pub(crate) fn offered(&self) -> [CapIndex; MAX_CAPS] {
-        self.offered
-    }
-
-    /// The reply capability of the message that was just received; it belongs to the caller of this function, who
-    /// uses it up with an answer or with [`Platform::forget`].
-    pub(crate) fn take_reply(&mut self) -> CapIndex {
-        if self.pool.len() < POOL_RESERVE {
-            self.bury(0);
-        }
-        let taken = self.reply_slot;
-        // The pool holds a slot for each reply capability that can be out.
-        self.reply_slot = self.pool.pop().unwrap_or(taken);
-        taken
-    }
-
-    /// The capabilities that came with the message, in these slots, belong to the service, or else are dropped.
-    pub(crate) fn take_caps(&mut self, slots: &[CapIndex], are_taken: bool) {
-        for index in 0..MAX_CAPS {
-            if !slots.contains(&self.offered[index]) {
-                continue;
-            }
-            if !are_taken {
-                self.flush();
-                drop_cap(self.offered[index]);
-            } else if let Some(slot) = self.pool.pop() {
-                self.offered[index] = slot;
-            }
-        }
+        self.memory = Factory(account).info().map_or(0, |info| info.limit);
     }
 
     /// Two words that nobody else gets.
@@ -213,7 +154,7 @@ impl Machine {
     /// use beside the limits of the live ones, in units of the last limit.
     pub(crate) fn teardowns_pending(&mut self) -> u64 {
         self.flush();
-        let live: u64 = self.limits.iter().sum();
+        let live: u64 = self.limits.iter().sum::<u64>() + self.image_bytes;
         match Factory(self.account).info() {
             Ok(info) if self.last_limit > 0 => info.used.saturating_sub(live) / self.last_limit,
             _ => 0,
@@ -243,6 +184,7 @@ fn drop_cap(cap: CapIndex) {
 
 impl Platform for Machine {
     type Program = Box<Program>;
+    type Image = Image;
 
     fn now(&mut self) -> u64 {
         clock::now_ns()
@@ -324,13 +266,7 @@ impl Platform for Machine {
 
     fn launch(&mut self, program: &Box<Program>, launch: Launch) -> Result<(), LaunchError> {
         self.flush();
-        let slots = self.workers[usize::from(launch.worker.index)];
-        match Factory(self.account_of(launch.payer)).create_factory(launch.memory, slots.account) {
-            Ok(_) => {}
-            Err(Error::NoMemory) => return Err(LaunchError::Later),
-            Err(error) => return Err(LaunchError::Refused(error)),
-        }
-        self.bury(DYING);
+        let slots = self.open_account(launch)?;
         let capabilities = [
             MapEntry::copy(slots.account, CapIndex::FACTORY, Rights::CLIENT),
             self.minted(Sender::Worker(launch.worker), CapIndex::PARENT),
@@ -339,11 +275,7 @@ impl Platform for Machine {
         let task = loader::Launch {
             account: slots.account,
             scheduler: CapIndex::SCHEDULER,
-            placement: Placement {
-                cpu: Placement::SAME_CPU,
-                priority: launch.priority.min(SEAT_PRIORITY),
-                slice_us: 0,
-            },
+            placement: placement(&launch),
             handler: self.gate,
             handler_label: Sender::Fault(launch.worker).label(),
             capabilities: &capabilities,
@@ -365,11 +297,70 @@ impl Platform for Machine {
                     }
                 }
             })?;
-        if launch.payer == Payer::Client {
-            self.limits[usize::from(launch.worker.index)] = launch.memory;
-            self.last_limit = launch.memory;
-        }
+        self.note_limit(&launch);
         Ok(())
+    }
+
+    fn freeze(&mut self, worker: u16, reply: CapIndex) -> Result<(Image, ImageInfo), FreezeError> {
+        self.flush();
+        let place = usize::from(worker);
+        let (image, info) = image::freeze(&mut self.workers[place], reply)?;
+        if info.bytes + self.limits[place] > self.memory {
+            let unused = core::mem::replace(&mut self.workers[place].account, image.take_apart());
+            self.pool.push(unused);
+            return Err(FreezeError::NotFreezable(FreezeFault::TooLarge));
+        }
+        self.limits[place] = 0;
+        self.image_bytes += info.bytes;
+        self.pool.push(reply);
+        Ok((image, info))
+    }
+
+    fn spawn(
+        &mut self,
+        program: &Box<Program>,
+        image: &Image,
+        launch: Launch,
+        request: Answer<'_>,
+    ) -> Result<(), LaunchError> {
+        let seed = self.seed();
+        self.flush();
+        let slots = self.open_account(launch)?;
+        let mut entries = [self.minted(Sender::Log(launch.worker), CapIndex::LOG); 3];
+        let supervisor = program.supervisor_slots();
+        for (entry, slot) in entries[1..].iter_mut().zip(supervisor) {
+            *entry = self.minted(Sender::Worker(launch.worker), *slot);
+        }
+        let spawn = Spawn {
+            account: slots.account,
+            scheduler: CapIndex::SCHEDULER,
+            place: placement(&launch),
+            handler: (self.gate, Sender::Fault(launch.worker).label()),
+            entries: &entries[..1 + supervisor.len()],
+        };
+        let utcb = Utcb::current();
+        // What the request lends stays with its activation, so there is nothing to discard afterwards.
+        let (tag, _) = encode(utcb, request, seed);
+        utcb.set_receive_slots(&[]);
+        image.snapshot().spawn_with(&spawn, tag).map_err(|error| {
+            let _ = Task(CapIndex::TASK).delete(slots.account);
+            match error {
+                Error::NoMemory => LaunchError::LimitTooLow,
+                error => LaunchError::Refused(error),
+            }
+        })?;
+        self.note_limit(&launch);
+        Ok(())
+    }
+
+    fn drop_image(&mut self, image: Image) {
+        self.flush();
+        self.image_bytes -= image.bytes();
+        image.delete();
+    }
+
+    fn image_budget(&self) -> u64 {
+        self.memory / IMAGE_SHARE
     }
 
     fn destroy(&mut self, worker: u16) {
@@ -417,7 +408,36 @@ impl Platform for Machine {
     }
 }
 
+fn placement(launch: &Launch) -> Placement {
+    Placement {
+        cpu: Placement::SAME_CPU,
+        priority: launch.priority.min(SEAT_PRIORITY),
+        slice_us: 0,
+    }
+}
+
 impl Machine {
+    /// An account for a new worker, in the slots of its place.
+    fn open_account(&mut self, launch: Launch) -> Result<WorkerSlots, LaunchError> {
+        let slots = self.workers[usize::from(launch.worker.index)];
+        match Factory(self.account_of(launch.payer)).create_factory(launch.memory, slots.account) {
+            Ok(_) => {
+                self.bury(DYING);
+                Ok(slots)
+            }
+            Err(Error::NoMemory) => Err(LaunchError::Later),
+            Err(error) => Err(LaunchError::Refused(error)),
+        }
+    }
+
+    /// Notes that a worker lives whose account has this limit.
+    fn note_limit(&mut self, launch: &Launch) {
+        if launch.payer == Payer::Client {
+            self.limits[usize::from(launch.worker.index)] = launch.memory;
+            self.last_limit = launch.memory;
+        }
+    }
+
     /// A capability for a worker, with a label of its own.
     fn minted(&self, sender: Sender, to: CapIndex) -> MapEntry {
         MapEntry {

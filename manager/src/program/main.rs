@@ -9,6 +9,7 @@
 extern crate alloc;
 
 mod answers;
+mod image;
 mod machine;
 mod program;
 mod python;

@@ -11,7 +11,9 @@ use l4::object::{Dataspace, MapEntry, Scheduler, Thread};
 use l4::{CapIndex, Rights};
 use l4re::start::current_thread;
 use l4re::{OwnedCap, Slot};
-use loader::{Arguments, DEFAULT_STACK_SIZE, ElfError, Launched, LoadError, NamedCap, Plan, Step};
+use loader::{
+    Arguments, DEFAULT_STACK_SIZE, ElfError, Launched, LoadError, NamedCap, Plan, Step, named_slot,
+};
 
 /// A program of an action: the plan of its tasks, and what they show.
 pub(crate) struct Program {
@@ -70,6 +72,13 @@ impl Program {
             _program: own,
             code,
         })
+    }
+
+    /// The slots in which a worker has the capability to its supervisor.
+    pub(crate) fn supervisor_slots(&self) -> &'static [CapIndex] {
+        const SLOTS: [CapIndex; 2] = [CapIndex::PARENT, named_slot(0)];
+        // Only who is told something is told of its supervisor by name.
+        if self.told.is_some() { &SLOTS } else { &SLOTS[..1] }
     }
 
     /// Makes a worker's task. `supervisor` is the gate and label that a program which is told something finds its

@@ -67,10 +67,12 @@ impl Actions for Handler<'_> {
         environment: Option<Cap<Dataspace>>,
     ) -> Reply {
         let environment = environment.map(Cap::index);
-        let allowed = self.only_clients([Some(code.index()), environment]);
-        let created = allowed.and_then(|()| self.service.create(&definition, code.index(), environment));
-        let created = self.flushed(created);
-        Reply::Now(ActionsReply::create(utcb, created.as_ref()))
+        if let Err(error) = self.only_clients([Some(code.index()), environment]) {
+            return Reply::Now(ActionsReply::create(utcb, Err(self.flushed(&error))));
+        }
+        self.service
+            .create(&definition, code.index(), environment, self.reply);
+        Reply::Deferred
     }
 
     fn update(
@@ -82,10 +84,12 @@ impl Actions for Handler<'_> {
         environment: Option<Cap<Dataspace>>,
     ) -> Reply {
         let environment = environment.map(Cap::index);
-        let allowed = self.only_clients([Some(code.index()), environment]);
-        let updated = allowed.and_then(|()| self.service.update(&definition, code.index(), environment));
-        let updated = self.flushed(updated);
-        Reply::Now(ActionsReply::update(utcb, updated.as_ref()))
+        if let Err(error) = self.only_clients([Some(code.index()), environment]) {
+            return Reply::Now(ActionsReply::update(utcb, Err(self.flushed(&error))));
+        }
+        self.service
+            .update(&definition, code.index(), environment, self.reply);
+        Reply::Deferred
     }
 
     fn delete(&mut self, _: Caller, name: &[u8]) -> Result<(), FaasError> {

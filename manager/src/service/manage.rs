@@ -1,82 +1,146 @@
 //! Actions: create, update, delete, look.
 
 use super::Service;
-use crate::action::{ActionId, NONE, Settings};
-use crate::platform::Platform;
+use crate::action::{ActionId, ImageUse, NONE, Settings};
+use crate::platform::{Answer, Platform};
+use crate::preparation::Purpose;
 use alloc::boxed::Box;
 use alloc::string::String;
-use interfaces::faas::{self, ActionInfo, ConfigField, Definition, ENVIRONMENT_MAX, FaasError, ImageFault};
-use interfaces::manifest::{Runtime, StartMode};
+use interfaces::faas::{
+    self, ActionInfo, ConfigField, Definition, ENVIRONMENT_MAX, FaasError, ImageFault, ImageState,
+};
+use interfaces::manifest::Runtime;
 use l4::CapIndex;
 
 /// Longest name of a handler in bytes: the answer that tells it to a worker must fit into a message.
 const HANDLER_MAX: usize = 128;
 
 impl<P: Platform> Service<P> {
-    /// Creates an action. `code` and `environment` are used up.
-    ///
-    /// # Errors
-    /// What is wrong with name, configuration, code or environment; [`FaasError::ActionExists`],
-    /// [`FaasError::TooManyActions`]. Nothing is left then.
+    /// Creates an action, and answers when it can be invoked. `code` and `environment` are used up. The errors are what is
+    /// wrong with name, configuration, code or environment, what went wrong when it was prepared,
+    /// [`FaasError::ActionExists`], [`FaasError::TooManyActions`]; nothing is left then.
     pub fn create(
         &mut self,
         definition: &Definition<'_>,
         code: CapIndex,
         environment: Option<CapIndex>,
-    ) -> Result<(), FaasError> {
-        let allowed = faas::check_name(definition.name).and_then(|name| {
-            if self.actions.find(definition.name).is_some() {
-                return Err(FaasError::ActionExists);
+        reply: CapIndex,
+    ) {
+        let allowed =
+            faas::check_name(definition.name).and_then(|name| self.allow_action(name).map(|()| name));
+        match self.load(allowed, definition, code, environment) {
+            Ok((name, settings, program)) if settings.wants_image() => {
+                let name = name.into();
+                self.prepare(Purpose::Create { name, reply }, Some((settings, program)));
             }
-            if self.actions.is_full() {
-                return Err(FaasError::TooManyActions {
-                    limit: u64::from(self.limits.actions),
-                });
+            Ok((name, settings, program)) => {
+                let created = self.insert_action(name, settings, program);
+                self.platform
+                    .answer(reply, Answer::Created(created.as_ref().map(drop)));
             }
-            Ok(name)
-        });
-        let (name, settings, program) = self.prepare(allowed, definition, code, environment)?;
-        let now = self.platform.now();
-        self.actions
-            .insert(name, settings, program, now)
-            .map(drop)
-            .map_err(|program| {
-                self.platform.unload(program);
-                FaasError::TooManyActions {
-                    limit: u64::from(self.limits.actions),
-                }
-            })
+            Err(error) => self.platform.answer(reply, Answer::Created(Err(&error))),
+        }
+        self.serve_waiting();
     }
 
-    /// Gives an action new code and a new configuration; `code` and `environment` are used up. What runs ends as it
-    /// began; what waits runs the new version, which is returned.
+    /// Whether an action of this name can be made.
+    fn allow_action(&mut self, name: &str) -> Result<(), FaasError> {
+        if self.actions.find(name.as_bytes()).is_some() {
+            return Err(FaasError::ActionExists);
+        }
+        if self.actions.is_full() {
+            return Err(self.too_many_actions());
+        }
+        Ok(())
+    }
+
+    fn too_many_actions(&self) -> FaasError {
+        FaasError::TooManyActions {
+            limit: u64::from(self.limits.actions),
+        }
+    }
+
+    /// Makes an action. The program is used up.
     ///
     /// # Errors
-    /// As for [`Service::create`], and [`FaasError::UnknownAction`]; the action is as it was then.
+    /// Another one of this name was made meanwhile, or there is no room.
+    pub(super) fn insert_action(
+        &mut self,
+        name: &str,
+        settings: Settings,
+        program: P::Program,
+    ) -> Result<ActionId, FaasError> {
+        if let Err(error) = self.allow_action(name) {
+            self.platform.unload(program);
+            return Err(error);
+        }
+        let now = self.platform.now();
+        match self.actions.insert(name, settings, program, now) {
+            Ok(id) => Ok(id),
+            Err(program) => {
+                self.platform.unload(program);
+                Err(self.too_many_actions())
+            }
+        }
+    }
+
+    /// Gives an action new code and a new configuration, and answers with its new version; `code` and `environment` are
+    /// used up. What runs ends as it began; what waits runs the new version. The errors are those of
+    /// [`Service::create`], and [`FaasError::UnknownAction`]; the action is as it was then.
     pub fn update(
         &mut self,
         definition: &Definition<'_>,
         code: CapIndex,
         environment: Option<CapIndex>,
-    ) -> Result<u32, FaasError> {
+        reply: CapIndex,
+    ) {
         let found = self.find(definition.name);
-        let (id, settings, program) = self.prepare(found, definition, code, environment)?;
+        match self.load(found, definition, code, environment) {
+            Ok((id, settings, program)) if settings.wants_image() => {
+                self.prepare(Purpose::Update { id, reply }, Some((settings, program)));
+            }
+            Ok((id, settings, program)) => {
+                let updated = self.replace(id, settings, program);
+                self.platform
+                    .answer(reply, Answer::Updated(updated.as_ref().copied()));
+                self.serve(id);
+            }
+            Err(error) => self.platform.answer(reply, Answer::Updated(Err(&error))),
+        }
+        self.serve_waiting();
+    }
+
+    /// Replaces an action's code and configuration; it has no image then. The program is used up.
+    ///
+    /// # Errors
+    /// It was deleted meanwhile.
+    pub(super) fn replace(
+        &mut self,
+        id: ActionId,
+        settings: Settings,
+        program: P::Program,
+    ) -> Result<u32, FaasError> {
         let now = self.platform.now();
-        let action = self.actions.get_mut(id).ok_or(FaasError::UnknownAction)?;
+        let Some(action) = self.actions.get_mut(id) else {
+            self.platform.unload(program);
+            return Err(FaasError::UnknownAction);
+        };
         let old = core::mem::replace(&mut action.program, program);
+        let image = core::mem::replace(&mut action.image, ImageUse::Unwanted);
         action.settings = settings;
         action.created_ns = now;
         action.version += 1;
         let version = action.version;
         self.platform.unload(old);
+        if let ImageUse::Ready(index) = image {
+            self.retire_image(index);
+        }
         self.end_idle_of(id);
-        self.serve(id);
-        self.serve_waiting();
         Ok(version)
     }
 
     /// Loads code and environment if it is `allowed`; both are used up in any case.
-    fn prepare<T>(
+    fn load<T>(
         &mut self,
         allowed: Result<T, FaasError>,
         definition: &Definition<'_>,
@@ -131,6 +195,7 @@ impl<P: Platform> Service<P> {
             self.settle(index, Err(FaasError::Cancelled));
         }
         if let Some(action) = self.actions.remove(id) {
+            self.drop_image_of(&action);
             self.platform.unload(action.program);
         }
         self.serve_waiting();
@@ -143,10 +208,18 @@ impl<P: Platform> Service<P> {
     /// [`FaasError::UnknownAction`].
     pub fn describe(&mut self, name: &[u8]) -> Result<ActionInfo, FaasError> {
         let id = self.find(name)?;
-        self.actions
-            .get(id)
-            .map(|action| action.info())
-            .ok_or(FaasError::UnknownAction)
+        let action = self.actions.get(id).ok_or(FaasError::UnknownAction)?;
+        let image = match action.image {
+            ImageUse::Unwanted => ImageState::File,
+            ImageUse::Impossible(fault) => ImageState::NotFreezable(fault),
+            ImageUse::Evicted => ImageState::Evicted,
+            ImageUse::Preparing => ImageState::Preparing,
+            ImageUse::Ready(index) => match self.images.get(index) {
+                Some(image) => ImageState::Ready(image.frozen.info),
+                None => ImageState::Evicted,
+            },
+        };
+        Ok(action.info(image))
     }
 
     /// The first name of an action that sorts behind `after`.
@@ -174,11 +247,6 @@ impl<P: Platform> Service<P> {
 fn check_definition(definition: &Definition<'_>) -> Result<(), FaasError> {
     let config = &definition.config;
     config.check()?;
-    if config.mode == StartMode::Snapshot {
-        return Err(FaasError::Unsupported(
-            "start mode snapshot; use boot or warm".into(),
-        ));
-    }
     if definition.handler.len() > HANDLER_MAX
         || (config.runtime == Runtime::Native && !definition.handler.is_empty())
     {

@@ -5,12 +5,13 @@
 //! deadline passes, unless who asked is gone.
 //!
 //! An activation waits in its action's queue, runs in a worker, and ends with an answer; an asynchronous one then
-//! stays until its result is fetched. A worker starts for one activation; when that is done it is destroyed or, in
-//! warm mode, idles until the next one.
+//! stays until its result is fetched. A worker starts for one activation, as a clone of the action's image or from its
+//! file; when that is done it is destroyed or, in warm mode, idles until the next one.
 
 mod invoke;
 mod manage;
 mod observe;
+mod prepare;
 mod queue;
 mod teardown;
 #[cfg(test)]
@@ -24,10 +25,12 @@ pub use work::Outcome;
 use crate::action::Actions;
 use crate::activation::Activation;
 use crate::body::ShortBody;
+use crate::image::Images;
 use crate::label::WorkerId;
 use crate::limits::Limits;
 use crate::log_tail::LogTail;
 use crate::platform::Platform;
+use crate::preparation::Preparation;
 use crate::slab::Slab;
 use crate::totals::Totals;
 use crate::worker::Worker;
@@ -41,6 +44,8 @@ pub struct Service<P: Platform> {
     platform: P,
     limits: Limits,
     actions: Actions<P::Program>,
+    images: Images<P::Image>,
+    preparations: Slab<Preparation<P::Program>>,
     activations: Slab<Activation>,
     /// Short bodies of the activations, by their places.
     bodies: Vec<ShortBody>,
@@ -69,6 +74,9 @@ impl<P: Platform> Service<P> {
             platform,
             limits,
             actions: Actions::new(limits.actions),
+            // Each action has at most one that is current, and each worker holds on to one.
+            images: Images::new(limits.actions + limits.workers),
+            preparations: Slab::new(limits.preparations),
             activations: Slab::new(limits.activations),
             bodies: (0..limits.activations).map(|_| ShortBody::default()).collect(),
             workers: Slab::new(limits.workers),

@@ -1,11 +1,13 @@
 //! What clients and workers may know.
 
 use super::Service;
+use crate::action::Settings;
 use crate::activation::{Caller, Stage, parse_number};
 use crate::label::WorkerId;
 use crate::log_tail::LogTail;
 use crate::platform::Platform;
 use crate::totals::Totals;
+use crate::worker::{Worker, WorkerState};
 use interfaces::faas::{ActivationId, Counters, FaasError, FunctionInfo};
 
 impl<P: Platform> Service<P> {
@@ -29,6 +31,10 @@ impl<P: Platform> Service<P> {
                 .iter()
                 .filter(|(_, activation)| finished(&activation.stage))
                 .count() as u64,
+            images: self.images.current() as u64,
+            image_bytes: self.images.bytes(),
+            images_prepared: self.totals.prepared,
+            images_evicted: self.totals.evicted,
         }
     }
 
@@ -63,8 +69,8 @@ impl<P: Platform> Service<P> {
     /// [`FaasError::UnknownAction`] if that was deleted meanwhile.
     pub fn environment_of(&self, id: WorkerId) -> Result<&[u8], FaasError> {
         let worker = self.worker(id).ok_or(FaasError::NotPermitted)?;
-        let action = self.actions.get(worker.action).ok_or(FaasError::UnknownAction)?;
-        Ok(&action.settings.environment)
+        let (settings, _) = self.runs(worker).ok_or(FaasError::UnknownAction)?;
+        Ok(&settings.environment)
     }
 
     /// What a worker may know of its function.
@@ -73,13 +79,22 @@ impl<P: Platform> Service<P> {
     /// [`FaasError::UnknownAction`] if that was deleted meanwhile.
     pub fn function_of(&self, id: WorkerId) -> Result<FunctionInfo, FaasError> {
         let worker = self.worker(id).ok_or(FaasError::NotPermitted)?;
-        let action = self.actions.get(worker.action).ok_or(FaasError::UnknownAction)?;
+        let (settings, name) = self.runs(worker).ok_or(FaasError::UnknownAction)?;
         Ok(FunctionInfo {
-            name: action.name.clone(),
-            handler: action.settings.handler.clone(),
+            name: name.into(),
+            handler: settings.handler.clone(),
             version: worker.version,
             memory_bytes: worker.memory,
         })
+    }
+
+    /// Settings and name of what a worker runs.
+    fn runs(&self, worker: &Worker) -> Option<(&Settings, &str)> {
+        if let WorkerState::Preparing(index) = worker.state {
+            return self.preparing_for(index);
+        }
+        let action = self.actions.get(worker.action)?;
+        Some((&action.settings, &action.name))
     }
 
     /// An asynchronous activation of this asker.

@@ -1,7 +1,7 @@
 //! Who runs next: the actions' queues, and starting what is first.
 
 use super::Service;
-use crate::action::{ActionId, NONE};
+use crate::action::{ActionId, ImageUse, NONE};
 use crate::activation::Stage;
 use crate::platform::{Launch, LaunchError, Payer, Platform};
 use crate::worker::{Worker, WorkerState};
@@ -12,6 +12,8 @@ use interfaces::manifest::StartMode;
 pub(super) enum NotStarted {
     /// Memory is lacking, but will be given back.
     Starved,
+    /// The image that its worker is to begin from is not there.
+    Unprepared,
     /// It never will be.
     Failed(FaasError),
 }
@@ -48,7 +50,7 @@ impl<P: Platform> Service<P> {
     }
 
     /// Takes the first activation out of an action's queue.
-    fn dequeue(&mut self, id: ActionId) -> Option<u16> {
+    pub(super) fn dequeue(&mut self, id: ActionId) -> Option<u16> {
         let action = self.actions.get_mut(id)?;
         let index = action.waiting.first;
         let activation = self.activations.get_mut(index)?;
@@ -98,6 +100,11 @@ impl<P: Platform> Service<P> {
             };
             match self.start(index) {
                 Ok(()) => {}
+                Err(NotStarted::Unprepared) => {
+                    self.requeue(id, index);
+                    self.rebuild(id);
+                    return;
+                }
                 Err(NotStarted::Starved) if self.waits_for_itself(index) => {
                     self.settle(index, Err(FaasError::OutOfMemory));
                 }
@@ -115,6 +122,7 @@ impl<P: Platform> Service<P> {
     /// Serves all actions if something happened that lets waiting activations run.
     pub(super) fn serve_waiting(&mut self) {
         while core::mem::take(&mut self.unserved) {
+            self.begin_preparations();
             for place in 0..self.limits.actions {
                 if let Some(id) = self.actions.at(place) {
                     self.serve(id);
@@ -171,17 +179,54 @@ impl<P: Platform> Service<P> {
             self.deliver(place, reply);
             return Ok(());
         }
+        if matches!(action.image, ImageUse::Evicted | ImageUse::Preparing) {
+            return Err(NotStarted::Unprepared);
+        }
         self.launch(index, now)
     }
 
-    /// Makes a worker for an activation.
+    /// Makes a worker for an activation: a clone of the action's image, or one that loads the file.
     fn launch(&mut self, index: u16, now: u64) -> Result<(), NotStarted> {
+        let (worker, launch) = self.enlist(index, now)?;
+        let place = launch.worker.index;
+        let gone = || NotStarted::Failed(FaasError::Cancelled);
+        let activation = self.activations.get_mut(index).ok_or_else(gone)?;
+        let action = self.actions.get_mut(worker.action).ok_or_else(gone)?;
+        let (launched, mode) = match self.images.get(worker.image) {
+            Some(image) => {
+                let request = activation.request(index, &self.bodies[usize::from(index)]);
+                let memory = &image.frozen.memory;
+                let spawned = self.platform.spawn(&action.program, memory, launch, request);
+                (spawned, StartMode::Snapshot)
+            }
+            None => (self.platform.launch(&action.program, launch), StartMode::Boot),
+        };
+        match launched {
+            Ok(()) => {
+                action.running += 1;
+                activation.stage = Stage::Running(place);
+                activation.mode = mode;
+                activation.starved_since = 0;
+                self.totals.started += 1;
+                self.logs[usize::from(place)].clear();
+                self.images.take_into_use(worker.image, now);
+                Ok(())
+            }
+            Err(error) => {
+                self.workers.remove(place);
+                Err(self.why_not_launched(index, error, &launch, now))
+            }
+        }
+    }
+
+    /// Puts a worker for an activation into the table: what it will be, and what it takes to start it.
+    fn enlist(&mut self, index: u16, now: u64) -> Result<(Worker, Launch), NotStarted> {
         if self.workers.is_full() && !self.end_longest_idle() {
             return Err(NotStarted::Starved);
         }
         let generation = self.next_generation();
         let gone = || NotStarted::Failed(FaasError::Cancelled);
-        let activation = self.activations.get_mut(index).ok_or_else(gone)?;
+        let activation = self.activations.get(index).ok_or_else(gone)?;
         let payer = Self::payer_of(activation);
         let memory = match payer {
             Payer::Client => activation.memory,
@@ -193,41 +238,32 @@ impl<P: Platform> Service<P> {
                 activation.memory.min(room.free)
             }
         };
-        let action = self.actions.get_mut(activation.action).ok_or_else(gone)?;
+        let action = self.actions.get(activation.action).ok_or_else(gone)?;
+        let (image, state, uses) = match action.image {
+            ImageUse::Ready(image) => (image, WorkerState::Busy(index), 1),
+            _ => (NONE, WorkerState::Starting(index), 0),
+        };
         let worker = Worker {
             generation,
             action: activation.action,
             version: action.version,
-            state: WorkerState::Starting(index),
+            state,
             payer,
             memory,
-            uses: 0,
-            is_single: false,
+            uses,
+            is_single: self.images.get(image).is_some_and(|image| image.frozen.is_single),
             children: 0,
+            image,
         };
-        let place = self.workers.insert(worker).map_err(|_| NotStarted::Starved)?;
         let priority = action.settings.config.priority;
+        let place = self.workers.insert(worker).map_err(|_| NotStarted::Starved)?;
         let launch = Launch {
             worker: worker.id(place),
             payer,
             memory,
             priority,
         };
-        match self.platform.launch(&action.program, launch) {
-            Ok(()) => {
-                action.running += 1;
-                activation.stage = Stage::Running(place);
-                activation.mode = StartMode::Boot;
-                activation.starved_since = 0;
-                self.totals.started += 1;
-                self.logs[usize::from(place)].clear();
-                Ok(())
-            }
-            Err(error) => {
-                self.workers.remove(place);
-                Err(self.why_not_launched(index, error, &launch, now))
-            }
-        }
+        Ok((worker, launch))
     }
 
     fn why_not_launched(&mut self, index: u16, error: LaunchError, launch: &Launch, now: u64) -> NotStarted {
@@ -237,8 +273,11 @@ impl<P: Platform> Service<P> {
             }),
             LaunchError::Refused(error) => NotStarted::Failed(error.into()),
             LaunchError::Later => {
-                // Idle workers hold memory that nobody uses.
-                self.end_longest_idle();
+                // Idle workers hold memory that nobody uses, and images can be prepared again.
+                if !self.end_longest_idle() && launch.payer == Payer::Client {
+                    let own = self.activations.get(index).map(|activation| activation.action);
+                    self.evict_one(own.unwrap_or(ActionId::NONE));
+                }
                 // Busy workers of the client will give memory back when they end; who has none only waits for those
                 // that ended already.
                 let others = launch.payer == Payer::Client && !self.workers.is_empty();
@@ -274,7 +313,7 @@ impl<P: Platform> Service<P> {
             return false;
         };
         let config = &action.settings.config;
-        config.mode == StartMode::Warm
+        config.mode == Some(StartMode::Warm)
             && !config.single_use
             && !worker.is_single
             && worker.uses < config.reuse_limit

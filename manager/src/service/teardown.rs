@@ -6,6 +6,7 @@ use crate::activation::{Caller, Stage};
 use crate::body::{Body, Content, Sent};
 use crate::label::WorkerId;
 use crate::platform::{Answer, Platform};
+use crate::preparation::Purpose;
 use crate::totals::Totals;
 use crate::worker::{Worker, WorkerState};
 use interfaces::faas::{self, FaasError};
@@ -73,6 +74,7 @@ impl<P: Platform> Service<P> {
             self.unlink_idle(worker.action, place, next);
         }
         self.platform.destroy(place);
+        self.leave_image(worker.image);
         if let WorkerState::Idle { reply, .. } = worker.state {
             self.platform.forget(reply);
         }
@@ -127,6 +129,19 @@ impl<P: Platform> Service<P> {
         self.drop_activation(index);
     }
 
+    /// Drops a preparation, whose worker has ended, without an answer, since nobody is there to get one.
+    fn abandon_preparation(&mut self, index: u16) {
+        let Some(preparation) = self.preparations.remove(index) else {
+            return;
+        };
+        if let Purpose::Create { reply, .. } | Purpose::Update { reply, .. } = preparation.purpose {
+            self.platform.refuse(reply);
+        }
+        if let Some((_, program)) = preparation.new {
+            self.platform.unload(program);
+        }
+    }
+
     /// Takes an idle worker, which is out of the table already, out of its action's list.
     fn unlink_idle(&mut self, id: ActionId, place: u16, next: u16) {
         let Some(action) = self.actions.get_mut(id) else {
@@ -175,8 +190,12 @@ impl<P: Platform> Service<P> {
         while let Some(place) = self.workers.first() {
             self.end_worker(place);
         }
+        while let Some(index) = self.preparations.first() {
+            self.abandon_preparation(index);
+        }
         while let Some(id) = self.actions.first() {
             if let Some(action) = self.actions.remove(id) {
+                self.drop_image_of(&action);
                 self.platform.unload(action.program);
             }
         }

@@ -4,6 +4,7 @@ use super::Service;
 use crate::activation::{Activation, Stage};
 use crate::platform::Platform;
 use crate::worker::WorkerState;
+use interfaces::faas::FaasError;
 use l4::NEVER;
 
 impl<P: Platform> Service<P> {
@@ -17,6 +18,7 @@ impl<P: Platform> Service<P> {
         if now >= self.wake_at {
             self.expire_activations(now);
             self.expire_workers(now);
+            self.expire_preparations(now);
             self.wake_at = self.earliest();
         }
         self.serve_waiting();
@@ -45,6 +47,17 @@ impl<P: Platform> Service<P> {
         }
     }
 
+    fn expire_preparations(&mut self, now: u64) {
+        for index in 0..self.limits.preparations {
+            if let Some(preparation) = self.preparations.get(index)
+                && preparation.deadline <= now
+            {
+                let limit_ns = preparation.deadline - preparation.since;
+                self.finish_preparation(index, Err(FaasError::Timeout { limit_ns }));
+            }
+        }
+    }
+
     /// The earliest deadline there is.
     fn earliest(&self) -> u64 {
         let activations = self
@@ -58,6 +71,14 @@ impl<P: Platform> Service<P> {
             WorkerState::Idle { until, .. } => Some(until),
             _ => None,
         });
-        activations.chain(workers).min().unwrap_or(NEVER)
+        let preparations = self
+            .preparations
+            .iter()
+            .map(|(_, preparation)| preparation.deadline);
+        activations
+            .chain(workers)
+            .chain(preparations)
+            .min()
+            .unwrap_or(NEVER)
     }
 }

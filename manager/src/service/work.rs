@@ -2,9 +2,9 @@
 
 use super::Service;
 use crate::activation::{self, Stage};
-use crate::body::{Body, Content, Sent};
+use crate::body::Sent;
 use crate::label::WorkerId;
-use crate::platform::{Answer, Platform};
+use crate::platform::Platform;
 use crate::worker::{Worker, WorkerState};
 use interfaces::faas::{FaasError, PAYLOAD_MAX, WorkerTimes};
 use l4::CapIndex;
@@ -30,6 +30,7 @@ impl<P: Platform> Service<P> {
                     worker.state = WorkerState::Busy(activation);
                     self.deliver(id.index, reply);
                 }
+                WorkerState::Preparing(index) => self.freeze(id, index, reply),
                 // It asked before: that is no way to talk to one's manager.
                 _ => self.fail_worker(id, Some(reply), FaasError::WorkerProtocol),
             },
@@ -57,16 +58,7 @@ impl<P: Platform> Service<P> {
         let Some(activation) = self.activations.get(index) else {
             return;
         };
-        let body = match activation.body {
-            Body::Short => Content::Short(self.bodies[usize::from(index)].bytes()),
-            Body::Dataspace { cap, length } => Content::Lent(cap, length),
-        };
-        let request = Answer::Request {
-            activation: activation::number(index, activation.generation),
-            deadline_ns: activation.deadline,
-            depth: activation.depth,
-            body,
-        };
+        let request = activation.request(index, &self.bodies[usize::from(index)]);
         self.platform.answer(reply, request);
     }
 
@@ -77,20 +69,12 @@ impl<P: Platform> Service<P> {
             WorkerState::Busy(index) => Some((worker, index)),
             _ => None,
         }) else {
-            if let Outcome::Result(sent) = outcome {
-                self.discard_sent(sent);
-            }
-            return self.fail_worker(id, Some(reply), FaasError::WorkerProtocol);
+            let error = self.out_of_turn(worker.map(|worker| worker.state), outcome);
+            return self.fail_worker(id, Some(reply), error);
         };
         let now = self.platform.now();
         if let Some(activation) = self.activations.get_mut(index) {
-            let known = &mut activation.times;
-            known.start_runtime = times.start_runtime;
-            known.start_load = times.start_load;
-            known.start_function = times.start_function;
-            known.end_function = times.end_function;
-            known.end_runtime = times.end_runtime;
-            known.end_worker = now;
+            activation.note_times(&times, now);
         }
         self.note_log(id.index, index);
         let (outcome, may_stay) = match outcome {
@@ -106,6 +90,21 @@ impl<P: Platform> Service<P> {
             self.platform.forget(reply);
         }
         self.serve_waiting();
+    }
+
+    /// What it means that a worker is done which has no request. Before its first one, it says why it can't take any.
+    fn out_of_turn(&mut self, state: Option<WorkerState>, outcome: Outcome<'_>) -> FaasError {
+        match (outcome, state) {
+            (Outcome::Result(sent), _) => {
+                self.discard_sent(sent);
+                FaasError::WorkerProtocol
+            }
+            (
+                Outcome::Error(error) | Outcome::Broken(error),
+                Some(WorkerState::Preparing(_) | WorkerState::Starting(_)),
+            ) => error,
+            _ => FaasError::WorkerProtocol,
+        }
     }
 
     /// Brings a result to where it outlives its worker. What was sent is used up.
@@ -177,15 +176,19 @@ impl<P: Platform> Service<P> {
     /// Ends a worker whose activation failed; its caller is told before. `reply` belongs to the worker.
     pub(super) fn fail_worker(&mut self, id: WorkerId, reply: Option<CapIndex>, error: FaasError) {
         if let Some(Worker { state, .. }) = self.worker(id).copied() {
-            if let Some(index) = state.activation() {
+            if let WorkerState::Preparing(index) = state {
+                self.finish_preparation(index, Err(error));
+            } else if let Some(index) = state.activation() {
                 let now = self.platform.now();
                 if let Some(activation) = self.activations.get_mut(index) {
                     activation.times.end_worker = now;
                 }
                 self.note_log(id.index, index);
                 self.settle(index, Err(error));
+                self.end_worker(id.index);
+            } else {
+                self.end_worker(id.index);
             }
-            self.end_worker(id.index);
         }
         if let Some(reply) = reply {
             self.platform.forget(reply);

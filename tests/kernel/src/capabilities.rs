@@ -25,6 +25,7 @@ pub(crate) const TESTS: &[Test] = tests![capabilities:
     an_account_pays_and_gets_back,
     an_account_without_memory_creates_nothing,
     accounts_nest,
+    an_account_gives_back_what_it_does_not_use,
     deleting_an_account_ends_what_it_paid_for,
     every_kind_of_object_comes_and_goes,
     two_cpus_delete_the_same_object,
@@ -253,6 +254,44 @@ fn accounts_nest() -> TestResult {
     settled_counters()?;
     check_eq!(factory.info()?.used, empty);
     Ok(())
+}
+
+fn an_account_gives_back_what_it_does_not_use() -> TestResult {
+    let outer = account(1 << 20)?;
+    let factory = Factory(outer.index());
+    let empty = factory.info()?.used;
+    let inner = Slot::fill(|slot| factory.create_factory(512 << 10, slot))?;
+    let trimmed = Factory(inner.index());
+    let dataspace = Slot::fill(|slot| trimmed.create_dataspace(0x4000, slot))?;
+    Dataspace(dataspace.index()).write(0, &[1; 0x3001])?;
+    let limit = trimmed.trim()?;
+    let info = trimmed.info()?;
+    check_eq!((info.limit, info.used), (limit, limit));
+    check!((4 * 0x1000..64 << 10).contains(&limit));
+    check!(factory.info()?.used < empty + limit + 0x2000);
+    check_eq!(trimmed.trim()?, limit);
+    let slot = Slot::allocate()?;
+    check_eq!(
+        trimmed
+            .create_dataspace(0x1000, slot.index())
+            .and_then(|new| new.write(0, &[1; 8])),
+        Err(Error::NoMemory)
+    );
+    let _ = OWN.drop_cap(slot.index());
+    drop(dataspace);
+    check!(trimmed.trim()? <= limit);
+    drop(inner);
+    settled_counters()?;
+    let after = factory.info()?;
+    check_eq!((after.used, after.returning), (empty, 0));
+    check_eq!(trim_without_right(CapIndex::FACTORY), Err(Error::NotPermitted));
+    Ok(())
+}
+
+/// Tries to trim an account through a capability without the strong right.
+fn trim_without_right(cap: CapIndex) -> Result<u64, Error> {
+    let weak = Slot::fill(|slot| OWN.map(&[MapEntry::copy(cap, slot, Rights::READ)]))?;
+    Factory(weak.index()).trim()
 }
 
 fn deleting_an_account_ends_what_it_paid_for() -> TestResult {

@@ -61,7 +61,7 @@ typedef enum aerie_status {
     AERIE_INVALID_NAME = 3,          /* the name cannot be a function's */
     AERIE_INVALID_IMAGE = 4,         /* the code cannot be run */
     AERIE_INVALID_CONFIG = 5,        /* a value of the configuration makes no sense */
-    AERIE_UNSUPPORTED = 6,           /* the manager cannot do this */
+    AERIE_NOT_FREEZABLE = 6,         /* no snapshot of the function can be made */
     AERIE_TIMEOUT = 7,               /* no result in time */
     AERIE_MEMORY_LIMIT = 8,          /* the worker needed more memory than its limit */
     AERIE_FAULT = 9,                 /* the worker did what the processor or the kernel does not let it do */

@@ -40,7 +40,7 @@ statuses! {
     3 c"invalid-name" FaasError::InvalidName(_),
     4 c"invalid-image" FaasError::InvalidImage(_),
     5 c"invalid-config" FaasError::InvalidConfig(_),
-    6 c"unsupported" FaasError::Unsupported(_),
+    6 c"not-freezable" FaasError::NotFreezable(_),
     7 c"timeout" FaasError::Timeout { .. },
     8 c"memory-limit" FaasError::MemoryLimit { .. },
     9 c"fault" FaasError::Fault { .. },

@@ -89,7 +89,7 @@ fn measure(registry: CapIndex) -> Result<(), Failed> {
 /// The function's configuration in mode `boot`.
 fn fresh(function: &RomFunction) -> ActionConfig {
     ActionConfig {
-        mode: StartMode::Boot,
+        mode: Some(StartMode::Boot),
         ..function.config()
     }
 }

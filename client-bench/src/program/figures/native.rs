@@ -7,7 +7,6 @@ use alloc::vec::Vec;
 use interfaces::faas::{ActionConfig, InvokeOptions, Payload};
 use interfaces::manifest::StartMode;
 use l4::PAGE_SIZE;
-use l4::object::Counters;
 use l4_rpc::REPLY_BYTES;
 use l4re::faas::{RomFunction, Session};
 use l4re::{clock, println};
@@ -22,7 +21,15 @@ const WARMUP: u32 = 100;
 const WORKERS: u64 = 64;
 /// Measures and prints.
 pub(super) fn measure(machine: &Machine, session: &Session, function: &RomFunction) -> Result<(), Failed> {
-    for (name, config) in [("boot", fresh(function)), ("warm", warm(function))] {
+    let snapshot = ActionConfig {
+        mode: Some(StartMode::Snapshot),
+        ..function.config()
+    };
+    for (name, config) in [
+        ("boot", fresh(function)),
+        ("warm", warm(function)),
+        ("snapshot", snapshot),
+    ] {
         session.create(name, function.code(), config, &[])?;
         for _ in 0..WARMUP {
             invoke(session, name)?;
@@ -31,13 +38,21 @@ pub(super) fn measure(machine: &Machine, session: &Session, function: &RomFuncti
     let single = |name| median(SINGLE, || invoke(session, name));
     report("invoke_boot", INSTRUCTIONS, single("boot")?, 1);
     report("invoke_warm", INSTRUCTIONS, single("warm")?, 1);
-    let (nanoseconds, before, after) = cycle(machine, session)?;
-    report("invoke_boot_cycle", INSTRUCTIONS, nanoseconds, CYCLE);
-    println!("before {CYCLE} invocations: {before:?}");
-    println!("after {CYCLE} invocations:  {after:?}");
-    if before != after {
-        return Err(Failed("the machine's counters are not what they were".into()));
+    report(
+        "invoke_boot_cycle",
+        INSTRUCTIONS,
+        cycle(machine, session, "boot")?,
+        CYCLE,
+    );
+    let start = median(SINGLE, || time_to_start(session, "snapshot"))?;
+    report("invoke_start", INSTRUCTIONS, start, 1);
+    let begun = clock::now_ns();
+    for _ in 0..CYCLE {
+        invoke(session, "snapshot")?;
     }
+    report("invoke_snapshot", INSTRUCTIONS, clock::now_ns() - begun, CYCLE);
+    let whole = cycle(machine, session, "snapshot")?;
+    report("invoke_snapshot_cycle", INSTRUCTIONS, whole, CYCLE);
     let bytes = memory_of_workers(machine, session, function)?;
     report("worker_memory_kib", "KiB", bytes >> 10, WORKERS);
     Ok(())
@@ -46,7 +61,7 @@ pub(super) fn measure(machine: &Machine, session: &Session, function: &RomFuncti
 /// The function's configuration in warm mode, with as many workers as are measured.
 fn warm(function: &RomFunction) -> ActionConfig {
     ActionConfig {
-        mode: StartMode::Warm,
+        mode: Some(StartMode::Warm),
         concurrent_requests: WORKERS as u32,
         ..function.config()
     }
@@ -65,16 +80,36 @@ fn invoke(session: &Session, name: &str) -> Result<u64, Failed> {
     Ok(clock::now_ns() - start)
 }
 
-/// Time of invocations back to back until the last worker's memory is free again, and the machine's counters before
-/// and after.
-fn cycle(machine: &Machine, session: &Session) -> Result<(u64, Counters, Counters), Failed> {
+/// Nanoseconds from the call to the call of the function.
+fn time_to_start(session: &Session, name: &str) -> Result<u64, Failed> {
+    let mut buffer = [0; REPLY_BYTES];
+    let begun = clock::now_ns();
+    let (completion, _) = session.actions().invoke(
+        name.as_bytes(),
+        InvokeOptions::default(),
+        Payload::Inline(&[]),
+        &mut buffer,
+    )?;
+    Ok(completion.times.start_function - begun)
+}
+
+/// Time of invocations back to back until the last worker's memory is free again. The machine's counters must be then
+/// what they were before.
+fn cycle(machine: &Machine, session: &Session, name: &str) -> Result<u64, Failed> {
     let before = machine.quiet()?;
     let start = clock::now_ns();
     for _ in 0..CYCLE {
-        invoke(session, "boot")?;
+        invoke(session, name)?;
     }
     let after = machine.quiet()?;
-    Ok((clock::now_ns() - start, before, after))
+    let took = clock::now_ns() - start;
+    println!("before {CYCLE} invocations: {before:?}");
+    println!("after {CYCLE} invocations:  {after:?}");
+    if before == after {
+        Ok(took)
+    } else {
+        Err(Failed("the machine's counters are not what they were".into()))
+    }
 }
 
 /// Bytes of [`WORKERS`] idle workers.

@@ -21,6 +21,9 @@ pub(super) fn operate(call: &Call) -> Result<Outcome, Error> {
         return call.answer(&[account.limit(), account.used(), account.returning()]);
     }
     call.need(Rights::STRONG)?;
+    if operation == factory::TRIM {
+        return call.answer(&[account.trim()?]);
+    }
     if reaper::is_needed() {
         reaper::work(RECLAIM);
     }

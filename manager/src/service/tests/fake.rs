@@ -4,10 +4,12 @@ use crate::activation::parse_number;
 use crate::body::{Content, Sent};
 use crate::label::WorkerId;
 use crate::limits::Limits;
-use crate::platform::{Answer, Launch, LaunchError, Payer, Platform, Room};
+use crate::platform::{Answer, FreezeError, Launch, LaunchError, Payer, Platform, Room};
 use crate::service::{Invocation, Outcome, Service, Style};
+use crate::worker::WorkerState;
 use interfaces::faas::{
-    ActionConfig, ActivationId, Completion, Definition, FaasError, ImageFault, InvokeOptions, WorkerTimes,
+    ActionConfig, ActivationId, Completion, Definition, FaasError, FreezeFault, ImageFault, ImageInfo,
+    InvokeOptions, WorkerTimes,
 };
 use interfaces::manifest::StartMode;
 use l4::CapIndex;
@@ -27,6 +29,8 @@ pub(super) enum Seen {
     },
     Failed(FaasError),
     Accepted(ActivationId),
+    Created(Result<(), FaasError>),
+    Updated(Result<u32, FaasError>),
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +46,13 @@ pub(super) struct Machine {
     /// Limits and payers of live workers.
     pub(super) workers: BTreeMap<u16, Launch>,
     pub(super) order: Vec<String>,
+    /// Live images with their places, and which of them a live worker began from.
+    pub(super) images: BTreeSet<u32>,
+    pub(super) began_from: BTreeMap<u16, u32>,
+    /// What workers got that began from images, by their places.
+    pub(super) requests: BTreeMap<u16, Seen>,
+    pub(super) refuse_freeze: Option<FreezeError>,
+    pub(super) image_budget: u64,
     /// What the client's account has left, and what destroyed workers will give back later.
     pub(super) memory: u64,
     pub(super) returning: Vec<(u64, Payer, u64)>,
@@ -60,6 +71,7 @@ impl Machine {
         Machine {
             now: 1,
             memory,
+            image_budget: u64::MAX,
             next_cap: 100,
             ..Machine::default()
         }
@@ -100,32 +112,8 @@ impl Machine {
         }
     }
 
-    fn settle_accounts(&mut self) {
-        let now = self.now;
-        let back: u64 = self
-            .returning
-            .iter()
-            .filter(|(at, payer, _)| *at <= now && *payer == Payer::Client)
-            .map(|(_, _, bytes)| bytes)
-            .sum();
-        self.returning.retain(|(at, _, _)| *at > now);
-        self.memory += back;
-    }
-}
-
-impl Platform for Machine {
-    type Program = CapIndex;
-
-    fn now(&mut self) -> u64 {
-        self.now
-    }
-
-    fn answer(&mut self, reply: CapIndex, answer: Answer<'_>) {
-        assert!(
-            self.replies.remove(&reply),
-            "{reply:?} is answered twice, or after it was dropped"
-        );
-        let seen = match answer {
+    fn see(&mut self, answer: Answer<'_>) -> Seen {
+        match answer {
             Answer::Request {
                 activation,
                 deadline_ns,
@@ -145,7 +133,38 @@ impl Platform for Machine {
             },
             Answer::Failed(error) => Seen::Failed(error.clone()),
             Answer::Accepted(number) => Seen::Accepted(number),
-        };
+            Answer::Created(created) => Seen::Created(created.map_err(Clone::clone)),
+            Answer::Updated(updated) => Seen::Updated(updated.map_err(Clone::clone)),
+        }
+    }
+
+    fn settle_accounts(&mut self) {
+        let now = self.now;
+        let back: u64 = self
+            .returning
+            .iter()
+            .filter(|(at, payer, _)| *at <= now && *payer == Payer::Client)
+            .map(|(_, _, bytes)| bytes)
+            .sum();
+        self.returning.retain(|(at, _, _)| *at > now);
+        self.memory += back;
+    }
+}
+
+impl Platform for Machine {
+    type Program = CapIndex;
+    type Image = u32;
+
+    fn now(&mut self) -> u64 {
+        self.now
+    }
+
+    fn answer(&mut self, reply: CapIndex, answer: Answer<'_>) {
+        assert!(
+            self.replies.remove(&reply),
+            "{reply:?} is answered twice, or after it was dropped"
+        );
+        let seen = self.see(answer);
         self.order.push(format!("answer {reply:?}"));
         self.answers.insert(reply, seen);
     }
@@ -209,8 +228,53 @@ impl Platform for Machine {
         Ok(())
     }
 
+    fn freeze(&mut self, worker: u16, reply: CapIndex) -> Result<(u32, ImageInfo), FreezeError> {
+        if let Some(error) = self.refuse_freeze {
+            return Err(error);
+        }
+        assert!(self.replies.remove(&reply), "{reply:?} is gone");
+        let launch = self.workers.remove(&worker).expect("frozen after its end");
+        self.memory += launch.memory - IMAGE_BYTES;
+        let image = self.fresh().0;
+        self.images.insert(image);
+        let info = ImageInfo {
+            bytes: IMAGE_BYTES,
+            ..ImageInfo::default()
+        };
+        Ok((image, info))
+    }
+
+    fn spawn(
+        &mut self,
+        program: &CapIndex,
+        image: &u32,
+        launch: Launch,
+        request: Answer<'_>,
+    ) -> Result<(), LaunchError> {
+        assert!(self.images.contains(image), "a worker begins from what is gone");
+        self.launch(program, launch)?;
+        let request = self.see(request);
+        self.requests.insert(launch.worker.index, request);
+        self.began_from.insert(launch.worker.index, *image);
+        Ok(())
+    }
+
+    fn drop_image(&mut self, image: u32) {
+        assert!(self.images.remove(&image), "dropped twice");
+        assert!(
+            self.began_from.values().all(|used| *used != image),
+            "dropped while it is used"
+        );
+        self.memory += IMAGE_BYTES;
+    }
+
+    fn image_budget(&self) -> u64 {
+        self.image_budget
+    }
+
     fn destroy(&mut self, worker: u16) {
         let launch = self.workers.remove(&worker).expect("destroyed twice");
+        self.began_from.remove(&worker);
         let orphans = self
             .workers
             .values()
@@ -262,8 +326,10 @@ impl Platform for Machine {
 pub(super) type TestService = Service<Machine>;
 
 pub(super) const WORKER_MEMORY: u64 = 1 << 20;
+pub(super) const IMAGE_BYTES: u64 = WORKER_MEMORY / 4;
 pub(super) const TIMEOUT_NS: u64 = 75_000_000;
 pub(super) const MEMORY_WAIT_NS: u64 = 50_000_000;
+pub(super) const PREPARE_NS: u64 = 200_000_000;
 pub(super) const KEEPALIVE_NS: u64 = 1_000_000_000;
 
 pub(super) fn config(mode: StartMode) -> ActionConfig {
@@ -274,7 +340,7 @@ pub(super) fn config(mode: StartMode) -> ActionConfig {
         queue_length: 3,
         keepalive_ns: KEEPALIVE_NS,
         reuse_limit: 3,
-        mode,
+        mode: Some(mode),
         ..ActionConfig::default()
     }
 }
@@ -296,6 +362,8 @@ pub(super) fn service() -> TestService {
             workers: 8,
             activations: 12,
             depth: 3,
+            preparations: 2,
+            prepare_ns: PREPARE_NS,
             memory_wait_ns: MEMORY_WAIT_NS,
             ..Limits::default()
         },
@@ -303,8 +371,11 @@ pub(super) fn service() -> TestService {
     )
 }
 
+/// A service whose workers cannot be frozen, so that they all begin from the file.
 pub(super) fn service_with(limits: Limits, workers_worth: u64) -> TestService {
-    Service::new(Machine::new(workers_worth * WORKER_MEMORY), limits)
+    let mut machine = Machine::new(workers_worth * WORKER_MEMORY);
+    machine.refuse_freeze = Some(FreezeError::NotFreezable(FreezeFault::Threads));
+    Service::new(machine, limits)
 }
 
 /// A client, and workers, in a few words.
@@ -315,17 +386,60 @@ impl TestService {
     }
 
     pub(super) fn create_action(&mut self, name: &str, config: ActionConfig) -> Result<(), FaasError> {
-        let code = self.platform.cap();
-        self.create(&definition(name, config), code, None)
+        match self.ask_to_create(name, config) {
+            Seen::Created(created) => created,
+            other => panic!("{other:?} is no answer to a creation"),
+        }
+    }
+
+    /// Creates an action; one that needs an image is prepared without incident.
+    fn ask_to_create(&mut self, name: &str, config: ActionConfig) -> Seen {
+        let reply = self.begin_create(name, config);
+        self.prepare_all();
+        self.seen(reply).cloned().expect("no answer")
+    }
+
+    pub(super) fn begin_create(&mut self, name: &str, config: ActionConfig) -> CapIndex {
+        let (code, reply) = (self.platform.cap(), self.platform.reply());
+        self.create(&definition(name, config), code, None, reply);
+        self.check();
+        reply
     }
 
     pub(super) fn update_action(&mut self, name: &str, config: ActionConfig) -> Result<u32, FaasError> {
+        let reply = self.begin_update(name, config);
+        self.prepare_all();
+        match self.seen(reply) {
+            Some(Seen::Updated(updated)) => updated.clone(),
+            other => panic!("{other:?} is no answer to an update"),
+        }
+    }
+
+    pub(super) fn begin_update(&mut self, name: &str, config: ActionConfig) -> CapIndex {
         let (code, environment) = (self.platform.cap(), self.platform.cap());
+        let reply = self.platform.reply();
         let definition = Definition {
             environment_bytes: 22,
             ..definition(name, config)
         };
-        self.update(&definition, code, Some(environment))
+        self.update(&definition, code, Some(environment), reply);
+        self.check();
+        reply
+    }
+
+    /// Has all workers that prepare images ask for their first request.
+    pub(super) fn prepare_all(&mut self) {
+        while let Some(id) = self.preparing_worker() {
+            self.ready(id);
+        }
+    }
+
+    /// A worker that prepares an image.
+    pub(super) fn preparing_worker(&self) -> Option<WorkerId> {
+        self.workers
+            .iter()
+            .find(|(_, worker)| matches!(worker.state, WorkerState::Preparing(_)))
+            .map(|(place, worker)| worker.id(place))
     }
 
     pub(super) fn request(
@@ -424,8 +538,9 @@ impl TestService {
         let machine = &self.platform;
         assert!(machine.caps.is_empty(), "left: {:?}", machine.caps);
         assert!(machine.replies.is_empty(), "unanswered: {:?}", machine.replies);
-        assert!(machine.workers.is_empty() && machine.programs == 0);
+        assert!(machine.workers.is_empty() && machine.programs == 0 && machine.images.is_empty());
         assert!(self.activations.is_empty() && self.workers.is_empty());
+        assert!(self.preparations.is_empty() && self.images.is_empty());
         assert_eq!(self.wake_at(), l4::NEVER);
     }
 }

@@ -3,12 +3,14 @@
 mod fake;
 mod limits;
 mod nested;
+mod prepare;
 mod random;
 mod single;
 
 use super::Service;
-use crate::action::NONE;
+use crate::action::{ImageUse, NONE};
 use crate::activation::Stage;
+use crate::preparation::Purpose;
 use crate::worker::WorkerState;
 use fake::Machine;
 
@@ -48,6 +50,7 @@ impl Service<Machine> {
         }
         self.check_workers();
         self.check_activations();
+        self.check_images();
         assert!(!self.unserved);
     }
 
@@ -70,6 +73,40 @@ impl Service<Machine> {
         assert_eq!(self.platform.workers.len(), self.workers.len());
     }
 
+    fn check_images(&self) {
+        let mut current = 0;
+        for (id, action) in self.actions.iter() {
+            let is_rebuilt = self.preparations.iter().any(|(_, preparation)| {
+                preparation.purpose
+                    == Purpose::Rebuild {
+                        id,
+                        version: action.version,
+                    }
+            });
+            assert_eq!(action.image == ImageUse::Preparing, is_rebuilt, "{}", action.name);
+            if let ImageUse::Ready(index) = action.image {
+                let image = self.images.get(index).expect("an image that is there");
+                assert!(image.is_current && image.action == id);
+                assert!(self.platform.images.contains(&image.frozen.memory));
+                current += 1;
+            }
+        }
+        assert_eq!(current, self.images.current());
+        for (index, preparation) in self.preparations.iter() {
+            assert!(self.wake_at <= preparation.deadline);
+            match preparation.worker.and_then(|place| self.workers.get(place)) {
+                Some(worker) => assert_eq!(worker.state, WorkerState::Preparing(index)),
+                None => assert_ne!(self.retry_at, l4::NEVER, "a preparation waits for nothing"),
+            }
+        }
+        let users = self
+            .workers
+            .iter()
+            .filter(|(_, worker)| worker.image != NONE)
+            .count();
+        assert_eq!(users, self.platform.began_from.len());
+    }
+
     fn check_activations(&self) {
         for (_, activation) in self.activations.iter() {
             if let Some(caller) = activation.caller.worker() {
@@ -82,7 +119,10 @@ impl Service<Machine> {
                         .get(activation.action)
                         .expect("what waits waits for something");
                     let may_run = action.running < action.settings.config.concurrent_requests;
-                    assert!(!may_run || self.retry_at != l4::NEVER, "waits for nothing");
+                    let waits = self.retry_at != l4::NEVER
+                        || action.image == ImageUse::Preparing
+                        || action.image == ImageUse::Evicted && self.preparations.is_full();
+                    assert!(!may_run || waits, "waits for nothing");
                     assert!(self.wake_at <= activation.deadline);
                 }
                 Stage::Running(_) => assert!(self.wake_at <= activation.deadline),

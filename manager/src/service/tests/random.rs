@@ -1,11 +1,13 @@
 //! Anything, in any order, with failures anywhere.
 
-use super::fake::{Machine, TIMEOUT_NS, TestService, WORKER_MEMORY, config, service};
+use super::fake::{
+    IMAGE_BYTES, Machine, PREPARE_NS, TIMEOUT_NS, TestService, WORKER_MEMORY, config, service,
+};
 use crate::body::Sent;
 use crate::label::WorkerId;
-use crate::platform::LaunchError;
+use crate::platform::{FreezeError, LaunchError};
 use crate::service::{Outcome, Style};
-use interfaces::faas::{FaasError, WorkerTimes};
+use interfaces::faas::{FaasError, FreezeFault, WorkerTimes};
 use interfaces::manifest::StartMode;
 use l4::CapIndex;
 use l4::exception::ExceptionFrame;
@@ -15,8 +17,8 @@ const NAMES: [&str; 3] = ["a", "b", "nosuch"];
 
 #[derive(Clone, Debug)]
 enum Step {
-    Create(usize, bool),
-    Update(usize, bool),
+    Create(usize, u8),
+    Update(usize, u8),
     Delete(usize),
     Invoke {
         from: Option<usize>,
@@ -41,6 +43,8 @@ enum Step {
     Cancel(Option<usize>, u64),
     Pass(u64),
     RefuseLaunch(u8),
+    RefuseFreeze(u8),
+    ImageBudget(u64),
     Refuse {
         load: bool,
         copy: bool,
@@ -51,8 +55,8 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let name = 0..NAMES.len();
     prop_oneof![
-        2 => (name.clone(), any::<bool>()).prop_map(|(name, warm)| Step::Create(name, warm)),
-        1 => (name.clone(), any::<bool>()).prop_map(|(name, warm)| Step::Update(name, warm)),
+        2 => (name.clone(), 0..3u8).prop_map(|(name, mode)| Step::Create(name, mode)),
+        1 => (name.clone(), 0..3u8).prop_map(|(name, mode)| Step::Update(name, mode)),
         1 => name.clone().prop_map(Step::Delete),
         8 => (prop::option::of(0..6usize), name, any::<bool>(), any::<bool>())
             .prop_map(|(from, name, later, large)| Step::Invoke { from, name, later, large }),
@@ -67,13 +71,19 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (prop::option::of(0..6usize), any::<u64>()).prop_map(|(from, pick)| Step::Cancel(from, pick)),
         3 => prop_oneof![0..1000u64, 0..2 * TIMEOUT_NS].prop_map(Step::Pass),
         1 => (0..4u8).prop_map(Step::RefuseLaunch),
+        1 => (0..4u8).prop_map(Step::RefuseFreeze),
+        1 => (0..3u64).prop_map(|images| Step::ImageBudget(images * IMAGE_BYTES)),
         1 => (any::<bool>(), any::<bool>(), any::<bool>())
             .prop_map(|(load, copy, bad)| Step::Refuse { load, copy, bad }),
     ]
 }
 
-fn mode(warm: bool) -> StartMode {
-    if warm { StartMode::Warm } else { StartMode::Boot }
+fn mode(number: u8) -> StartMode {
+    match number {
+        0 => StartMode::Boot,
+        1 => StartMode::Warm,
+        _ => StartMode::Snapshot,
+    }
 }
 
 /// A live worker, or one that never was.
@@ -107,6 +117,14 @@ fn spoil(machine: &mut Machine, step: Step) {
                 _ => None,
             };
         }
+        Step::RefuseFreeze(how) => {
+            machine.refuse_freeze = match how {
+                0 => Some(FreezeError::NoMemory),
+                1 => Some(FreezeError::NotFreezable(FreezeFault::Threads)),
+                _ => None,
+            };
+        }
+        Step::ImageBudget(bytes) => machine.image_budget = bytes,
         Step::Refuse { load, copy, bad } => {
             (machine.refuse_load, machine.refuse_copy, machine.bad_dataspace) = (load, copy, bad);
         }
@@ -152,12 +170,8 @@ fn take_from_worker(service: &mut TestService, step: Step) {
 
 fn take(service: &mut TestService, step: Step, calls: &mut Vec<CapIndex>) {
     match step {
-        Step::Create(name, warm) => {
-            let _ = service.create_action(NAMES[name], config(mode(warm)));
-        }
-        Step::Update(name, warm) => {
-            let _ = service.update_action(NAMES[name], config(mode(warm)));
-        }
+        Step::Create(name, number) => calls.push(service.begin_create(NAMES[name], config(mode(number)))),
+        Step::Update(name, number) => calls.push(service.begin_update(NAMES[name], config(mode(number)))),
         Step::Delete(name) => drop(service.delete(NAMES[name].as_bytes())),
         Step::Invoke {
             from,
@@ -205,7 +219,9 @@ fn take(service: &mut TestService, step: Step, calls: &mut Vec<CapIndex>) {
             let _ = service.cancel(worker, number);
         }
         Step::Pass(nanoseconds) => service.pass(nanoseconds),
-        Step::RefuseLaunch(_) | Step::Refuse { .. } => spoil(service.platform(), step),
+        Step::RefuseLaunch(_) | Step::RefuseFreeze(_) | Step::ImageBudget(_) | Step::Refuse { .. } => {
+            spoil(service.platform(), step)
+        }
     }
     service.check();
 }
@@ -222,7 +238,8 @@ proptest! {
         for step in steps {
             take(&mut service, step, &mut calls);
         }
-        service.pass(2 * TIMEOUT_NS);
+        service.pass(2 * PREPARE_NS);
+        service.pass(2 * PREPARE_NS);
         for call in calls {
             prop_assert!(service.seen(call).is_some(), "{:?} was never answered", call);
         }
@@ -231,7 +248,8 @@ proptest! {
         service.platform().refuse_launch = None;
         service.platform().now += 1_000_000;
         let returned: u64 = service.platform().returning.iter().filter(|(_, payer, _)| *payer == crate::platform::Payer::Client).map(|(_, _, bytes)| bytes).sum();
-        prop_assert_eq!(service.platform().memory + returned, 8 * WORKER_MEMORY);
+        let images = service.platform().images.len() as u64 * IMAGE_BYTES;
+        prop_assert_eq!(service.platform().memory + returned + images, 8 * WORKER_MEMORY);
         service.close_and_check();
     }
 

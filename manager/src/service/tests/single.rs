@@ -26,7 +26,7 @@ fn boot_mode_answers_the_client_before_the_worker_goes() {
     );
     let order = &service.platform().order;
     assert_eq!(
-        order[1..],
+        order[2..],
         [format!("answer {call:?}"), format!("destroy {}", worker.index)]
     );
     assert!(service.platform().forgotten.contains(&done));

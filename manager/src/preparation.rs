@@ -1,0 +1,56 @@
+//! Preparations: functions on their way to being images.
+
+use crate::action::{ActionId, Settings};
+use alloc::string::String;
+use l4::CapIndex;
+
+/// What an image is prepared for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// An action that is being created.
+    Create {
+        /// Its name.
+        name: String,
+        /// Answers the request.
+        reply: CapIndex,
+    },
+    /// The next version of an action.
+    Update {
+        /// The action.
+        id: ActionId,
+        /// Answers the request.
+        reply: CapIndex,
+    },
+    /// An action whose image was given up.
+    Rebuild {
+        /// The action.
+        id: ActionId,
+        /// Its version.
+        version: u32,
+    },
+}
+
+impl Purpose {
+    /// The action, if it exists already.
+    pub fn action(&self) -> Option<ActionId> {
+        match self {
+            Purpose::Create { .. } => None,
+            Purpose::Update { id, .. } | Purpose::Rebuild { id, .. } => Some(*id),
+        }
+    }
+}
+
+/// A function on its way to being an image.
+#[derive(Debug)]
+pub struct Preparation<Program> {
+    /// What for.
+    pub purpose: Purpose,
+    /// Settings and program of what does not exist yet; those of a [`Purpose::Rebuild`] are the action's.
+    pub new: Option<(Settings, Program)>,
+    /// The worker, once there is memory for it.
+    pub worker: Option<u16>,
+    /// When it began, in nanoseconds of the kernel clock.
+    pub since: u64,
+    /// When it must be done.
+    pub deadline: u64,
+}

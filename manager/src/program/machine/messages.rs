@@ -1,0 +1,82 @@
+//! Messages of the seat's loop: answers on their way, and slots for what comes.
+
+use super::{Machine, Pending, drop_cap};
+use l4::syscall::{self, Received};
+use l4::{CapIndex, Tag, Utcb};
+use l4_rpc::MAX_CAPS;
+use manager::platform::Platform;
+
+/// Slots that are kept free for what the next message may bring.
+const POOL_RESERVE: usize = 2 * MAX_CAPS;
+
+impl Machine {
+    /// Sends the answer that is pending, if there is one, and waits for a message.
+    pub(crate) fn wait(&mut self, deadline: u64) -> Received {
+        let utcb = Utcb::current();
+        utcb.set_reply_slot(Some(self.reply_slot));
+        utcb.set_receive_slots(&self.offered);
+        match self.pending.take() {
+            Some(Pending { reply, tag }) => {
+                let received = syscall::reply_and_wait(Some(reply), tag, deadline);
+                self.pool.push(reply);
+                received
+            }
+            None => syscall::wait(deadline),
+        }
+    }
+
+    /// Sends the answer that is pending, if there is one: the UTCB is free for other messages then.
+    pub(crate) fn flush(&mut self) {
+        if let Some(Pending { reply, tag }) = self.pending.take() {
+            // Who is not there any more needs no answer.
+            let _ = syscall::reply(Some(reply), tag);
+            self.pool.push(reply);
+        }
+    }
+
+    /// Answers with the message that is in the UTCB. Nothing else is pending: see [`Self::flush`].
+    pub(crate) fn answer_message(&mut self, reply: CapIndex, tag: Tag) {
+        self.pending = Some(Pending { reply, tag });
+    }
+
+    /// Makes slots of reply capabilities of destroyed workers free again, but for the `keep` last ones.
+    pub(super) fn bury(&mut self, keep: usize) {
+        while self.dying.len() > keep {
+            if let Some(slot) = self.dying.pop_front() {
+                self.discard(slot);
+            }
+        }
+    }
+
+    /// The slots that were offered for capabilities.
+    pub(crate) fn offered(&self) -> [CapIndex; MAX_CAPS] {
+        self.offered
+    }
+
+    /// The reply capability of the message that was just received; it belongs to the caller of this function, who
+    /// uses it up with an answer or with [`Platform::forget`].
+    pub(crate) fn take_reply(&mut self) -> CapIndex {
+        if self.pool.len() < POOL_RESERVE {
+            self.bury(0);
+        }
+        let taken = self.reply_slot;
+        // The pool holds a slot for each reply capability that can be out.
+        self.reply_slot = self.pool.pop().unwrap_or(taken);
+        taken
+    }
+
+    /// The capabilities that came with the message, in these slots, belong to the service, or else are dropped.
+    pub(crate) fn take_caps(&mut self, slots: &[CapIndex], are_taken: bool) {
+        for index in 0..MAX_CAPS {
+            if !slots.contains(&self.offered[index]) {
+                continue;
+            }
+            if !are_taken {
+                self.flush();
+                drop_cap(self.offered[index]);
+            } else if let Some(slot) = self.pool.pop() {
+                self.offered[index] = slot;
+            }
+        }
+    }
+}
