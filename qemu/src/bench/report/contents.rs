@@ -28,6 +28,36 @@ pub(super) struct Series {
     pub(super) y: Axis,
 }
 
+/// A comparison at the top of the page: how many times as much Linux needs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Card {
+    /// What comes behind "N ×".
+    pub(super) text: &'static str,
+    /// The figure of the Aerie guest.
+    pub(super) own: &'static str,
+    /// What the Linux guest prints.
+    pub(super) other: &'static str,
+}
+
+/// The comparisons at the top.
+pub(super) const CARDS: &[Card] = &[
+    Card {
+        text: "what a fresh function costs from a zygote that forks",
+        own: "invoke_boot_cycle",
+        other: "zygote",
+    },
+    Card {
+        text: "what it costs in the smallest container",
+        own: "invoke_boot_cycle",
+        other: "container",
+    },
+    Card {
+        text: "the memory of one that waits",
+        own: "worker_memory_kib",
+        other: "forked_child",
+    },
+];
+
 use Source::{Aerie, Linux};
 
 /// The charts, in the order of the page.

@@ -12,7 +12,7 @@ use super::lines::Point;
 use super::machines::Session;
 use super::table::bound;
 use crate::error::Error;
-use contents::{CHARTS, Chart, SERIES, Series, Source};
+use contents::{CARDS, CHARTS, Card, Chart, SERIES, Series, Source};
 pub(super) use facts::facts;
 
 /// Something about the run: what, and its value.
@@ -22,6 +22,7 @@ pub(super) type Fact = (&'static str, String);
 #[derive(Debug, Serialize)]
 struct Report {
     facts: Vec<FactItem>,
+    cards: Vec<CardItem>,
     figures: Vec<FigureItem>,
     charts: Vec<ChartItem>,
     series: Vec<SeriesItem>,
@@ -33,6 +34,13 @@ struct Report {
 struct FactItem {
     what: &'static str,
     value: String,
+}
+
+/// How many times as much something of Linux's needs.
+#[derive(Debug, Serialize)]
+struct CardItem {
+    text: &'static str,
+    factor: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -101,6 +109,7 @@ impl Report {
                 .into_iter()
                 .map(|(what, value)| FactItem { what, value })
                 .collect(),
+            cards: CARDS.iter().filter_map(|card| factor(card, counted)).collect(),
             figures: rows.iter().map(figure).collect(),
             charts: CHARTS.iter().filter_map(|chart| bars(chart, counted)).collect(),
             series: SERIES
@@ -133,6 +142,14 @@ fn figure(row: &Row) -> FigureItem {
         aim: row.aim.map(item),
         peers: row.peers.clone(),
     }
+}
+
+fn factor(card: &Card, counted: &Pair) -> Option<CardItem> {
+    let own = counted.aerie.get(card.own).filter(|&value| value > 0.0)?;
+    Some(CardItem {
+        text: card.text,
+        factor: counted.linux.get(card.other)? / own,
+    })
 }
 
 /// The bars of a chart that were measured.

@@ -60,7 +60,7 @@ fn problems(report: &Report) -> String {
     html + "</section>\n"
 }
 
-/// How many goals are reached, and the most telling comparisons.
+/// How many goals are reached, and the comparisons that say most.
 fn cards(report: &Report) -> String {
     let goals = || report.figures.iter().filter_map(|figure| figure.goal.as_ref());
     let aims = || report.figures.iter().filter_map(|figure| figure.aim.as_ref());
@@ -77,20 +77,13 @@ fn cards(report: &Report) -> String {
             "<div class=\"card\"><b class=\"open\">{open}</b><span>not reached or not measured yet</span></div>"
         );
     }
-    for chart in &report.charts {
-        let own = chart.bars.iter().find(|bar| bar.is_own);
-        let other = chart.bars.iter().rfind(|bar| !bar.is_own);
-        if let (Some(own), Some(other)) = (own, other) {
-            let _ = writeln!(
-                html,
-                "<div class=\"card\"><b>{} : {}</b><span>{}, {} : {}</span></div>",
-                number(own.value),
-                number(other.value),
-                escape(chart.unit),
-                escape(own.title),
-                escape(other.title)
-            );
-        }
+    for card in &report.cards {
+        let _ = writeln!(
+            html,
+            "<div class=\"card\"><b>{:.1} ×</b><span>{}</span></div>",
+            card.factor,
+            inline(card.text)
+        );
     }
     html + "</div>\n"
 }
@@ -104,10 +97,10 @@ fn figures(figures: &[&FigureItem]) -> String {
         let peer = figure.peers.first();
         let _ = writeln!(
             html,
-            "<tr><td><code>{}</code><small>{}</small></td><td class=\"n\">{} <small>{}</small></td><td>{}</td>\
+            "<tr><td><code>{}</code><small>{}</small></td><td class=\"n\">{}<small>{}</small></td><td>{}</td>\
              <td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td></tr>",
             escape(&figure.name),
-            escape(figure.what),
+            inline(figure.what),
             number(figure.value),
             escape(figure.unit),
             goal(figure),
@@ -150,6 +143,20 @@ fn goal(figure: &FigureItem) -> String {
     }
 }
 
+/// A text in which what stands between backticks is code.
+fn inline(text: &str) -> String {
+    let mut html = String::new();
+    for (index, part) in text.split('`').enumerate() {
+        let part = escape(part);
+        if index % 2 == 1 {
+            let _ = write!(html, "<code>{part}</code>");
+        } else {
+            html.push_str(&part);
+        }
+    }
+    html
+}
+
 fn ratio(peer: f64, own: f64) -> String {
     if own > 0.0 {
         format!("{:.1}", peer / own)
@@ -174,7 +181,7 @@ fn missing(report: &Report) -> String {
             html,
             "<li><code>{}</code>: {}{goal}</li>",
             escape(item.name),
-            escape(item.what)
+            inline(item.what)
         );
     }
     html + "</ul>\n"
@@ -246,7 +253,7 @@ fn section(title: &str, text: &str, svg: &str) -> String {
     format!(
         "<h2>{}</h2>\n<p>{}</p>\n<figure>{svg}</figure>\n",
         escape(title),
-        escape(text)
+        inline(text)
     )
 }
 

@@ -12,9 +12,11 @@ const VALUES: f64 = 130.0;
 /// From one bar to the next, and how thick one is.
 const STEP: f64 = 30.0;
 const THICKNESS: f64 = 18.0;
+/// Room for the axis below the bars.
+const BELOW: f64 = 40.0;
 /// Height of a plot with lines, and the room around its area.
 const HEIGHT: f64 = 380.0;
-const LEFT: f64 = 90.0;
+const LEFT: f64 = 116.0;
 const RIGHT: f64 = 20.0;
 const TOP: f64 = 16.0;
 const BOTTOM: f64 = 56.0;
@@ -73,9 +75,8 @@ pub(super) fn bars(title: &str, unit: &str, bars: &[Bar<'_>]) -> String {
     let last = highest.max(first + 1.0);
     let area = WIDTH - NAMES - VALUES;
     let place = |value: f64| NAMES + area * ((value.log10() - first) / (last - first)).max(0.0);
-    let height = STEP * bars.len() as f64 + 34.0;
-    let mut svg = open(title, height);
-    let bottom = height - 30.0;
+    let bottom = STEP * bars.len() as f64 + 4.0;
+    let mut svg = open(title, bottom + BELOW);
     for power in first as i32..=last as i32 {
         let x = place(10f64.powi(power));
         let _ = write!(
@@ -100,9 +101,9 @@ pub(super) fn bars(title: &str, unit: &str, bars: &[Bar<'_>]) -> String {
     }
     let _ = write!(
         svg,
-        r#"<text class="axis" x="{:.1}" y="{:.1}" text-anchor="end">{} (logarithmic)</text></svg>"#,
-        NAMES - 10.0,
-        bottom + 14.0,
+        r#"<text class="axis" x="{:.1}" y="{:.1}" text-anchor="middle">{} (logarithmic)</text></svg>"#,
+        NAMES + area / 2.0,
+        bottom + 34.0,
         escape(unit)
     );
     svg
