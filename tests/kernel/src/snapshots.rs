@@ -390,6 +390,10 @@ fn snapshots_of_clones_stack() -> TestResult {
         check_eq!(hear(label)?, Said::after(7));
         clone.end()?;
     }
+    // It has what the lower one had, and its own task, thread and account.
+    let last = upper.spawn(0x5000, 100, Do::LookAround, 0)?;
+    check_eq!(hear(0x5000)?.answer & 0xf, 0xf);
+    last.end()?;
     drop(upper);
     clone.end()?;
     drop(gate);

@@ -1,7 +1,7 @@
 //! A task's capability table: some slots in the task itself, and leaves of 128 slots that are made when they are needed.
 //!
 //! A clone's table begins empty and has a template, the snapshot's table: what was never touched in the clone's own
-//! is looked up there. Whatever changes a slot, or derives from it, does so in the clone's own table.
+//! is looked up there, and so on down a stack of snapshots. Whatever changes a slot, or derives from it, does so in the clone's own table.
 #![expect(unsafe_code, reason = "leaves are raw pages of slots")]
 
 use super::{Capability, Slot, SlotState};
@@ -93,13 +93,17 @@ impl CapTable {
         unsafe { page.as_ref() }.map(|page| &page[index % SLOTS])
     }
 
-    /// The slot where what is at an index stands: the table's own, or the template's. Only for looking.
+    /// The slot where what is at an index stands: the table's own, or that of the nearest template that has touched it. Only for
+    /// looking. There are as many templates as snapshots can stack.
     pub(crate) fn find(&self, index: CapIndex) -> Option<&Slot> {
-        let own = self.slot(index);
-        match self.template {
-            // SAFETY: By the promise given to `with_template`.
-            Some(template) if !own.is_some_and(Slot::is_touched) => unsafe { template.as_ref() }.slot(index),
-            _ => own,
+        let mut table = self;
+        loop {
+            let own = table.slot(index);
+            match table.template {
+                // SAFETY: By the promise given to `with_template`.
+                Some(template) if !own.is_some_and(Slot::is_touched) => table = unsafe { template.as_ref() },
+                _ => return own,
+            }
         }
     }
 
