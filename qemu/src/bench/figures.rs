@@ -80,8 +80,8 @@ const fn instructions(
     }
 }
 
-/// What is measured of a program that both guests run, to be compared as a ratio.
-const fn same_program(name: &'static str, what: &'static str, peers: &'static [LinuxOperation]) -> Figure {
+/// What is measured to be compared, without a limit of its own.
+const fn shown(name: &'static str, what: &'static str, peers: &'static [LinuxOperation]) -> Figure {
     Figure {
         goal: None,
         ..instructions(name, what, 0.0, peers)
@@ -135,6 +135,10 @@ pub(super) const FIGURES: &[Figure] = &[
     instructions("clone_lifecycle", "the same with a task that begins from a snapshot", 10_000.0, &[VFORK, ZYGOTE]),
     instructions("spawn_gate_call", "call of a spawn gate, whose clone answers at once: call to reply", 6_000.0, FRESH),
     instructions("spawn_gate_cycle", "the same with tear-down, 1,000 back to back", 8_000.0, FRESH),
+    shown("begin_boot", "runtime, function and a request that write pages: task made, all three, destroyed", &[]),
+    shown("begin_runtime_layer", "the same from a snapshot behind the runtime", &[]),
+    shown("begin_two_layers", "the same from a snapshot behind the function, above that one", &[]),
+    shown("begin_one_layer", "the same from one snapshot of both", &[]),
     instructions("invoke_boot", "no-op function, loaded afresh: client's call to its reply", 90_000.0, FRESH),
     instructions("invoke_boot_cycle", "the same with tear-down, 1,000 back to back", 110_000.0, FRESH),
     instructions("invoke_warm", "no-op function, kept: client's call to its reply", 6_000.0,
@@ -148,8 +152,8 @@ pub(super) const FIGURES: &[Figure] = &[
         &[("the same program", "futex_ping_pong")]),
     instructions("invoke_linux", "a C program on standard streams, loaded afresh: call to reply", 150_000.0,
         &[("vfork+exec of the same", "stream")]),
-    same_program(PYTHON_CPU, "a computation in Python", &[("the same program", PYTHON_CPU)]),
-    same_program(PYTHON_BOOT, "fresh interpreter to the handler's first line",
+    shown(PYTHON_CPU, "a computation in Python", &[("the same program", PYTHON_CPU)]),
+    shown(PYTHON_BOOT, "fresh interpreter to the handler's first line",
         &[("vfork+exec of the same", PYTHON_BOOT)]),
     ratio(PYTHON_CPU_RATIO, "the computation over that of the same program under Linux", Goal::AtMost(1.02)),
     ratio(PYTHON_BOOT_RATIO, "the start over that of the same program under Linux", Goal::AtMost(1.0)),

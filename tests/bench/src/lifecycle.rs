@@ -1,6 +1,6 @@
 //! Creating a task and a thread, starting it, one IPC, and its end until its frames are free again.
 
-use crate::{OWN_MODULE, report};
+use crate::{OWN_MODULE, layers, report};
 use l4::object::{
     CLONE_HEAD_WORDS, Debug, Factory, GateBinding, MapEntry, Placement, Scheduler, Snapshot, Spawn, Start,
     Task, Thread,
@@ -13,11 +13,23 @@ use loader::Program;
 const COUNT: u64 = 1000;
 const STACK_TOP: u64 = 0x3f_c000;
 const STACK_SIZE: u64 = 0x1_0000;
-const PLACE: Placement = Placement {
+/// Limit of a small task's account in bytes.
+const ACCOUNT: u64 = 128 << 10;
+pub(crate) const PLACE: Placement = Placement {
     cpu: Placement::SAME_CPU,
     priority: 100,
     slice_us: 0,
 };
+
+/// Anonymous memory of a task besides its stack.
+pub(crate) struct Memory {
+    /// Its address.
+    pub(crate) start: u64,
+    /// Its size in bytes.
+    pub(crate) size: u64,
+    /// Limit of the task's account in bytes.
+    pub(crate) account: u64,
+}
 
 /// What the short-lived task does: it says that it lives.
 extern "C" fn say_hello() -> ! {
@@ -52,11 +64,12 @@ pub(crate) fn run() -> Result<(), Error> {
     }
     settle()?;
     report("task_lifecycle", clock::now_ns() - start, COUNT);
-    clones(code, &gate, indices)
+    clones(code, &gate, indices)?;
+    layers::run(code, &gate)
 }
 
 fn live_once(code: Region, gate: &OwnedCap, slots: [CapIndex; 3]) -> Result<(), Error> {
-    start(code, gate, slots, say_hello)?;
+    start(code, gate, slots, say_hello, None)?;
     syscall::wait(l4::NEVER).result()?;
     let own = Task(CapIndex::TASK);
     let [account, task, thread] = slots;
@@ -66,27 +79,32 @@ fn live_once(code: Region, gate: &OwnedCap, slots: [CapIndex; 3]) -> Result<(), 
     Ok(())
 }
 
-/// Starts a task in an account of its own.
-fn start(
+/// Starts a task in an account of its own, perhaps with more memory.
+pub(crate) fn start(
     code: Region,
     gate: &OwnedCap,
     [account, task, thread]: [CapIndex; 3],
     entry: extern "C" fn() -> !,
+    heap: Option<&Memory>,
 ) -> Result<(), Error> {
-    Factory(CapIndex::FACTORY).create_factory(128 << 10, account)?;
+    let limit = heap.map_or(ACCOUNT, |heap| heap.account);
+    Factory(CapIndex::FACTORY).create_factory(limit, account)?;
     let factory = Factory(account);
     factory.create_task(task)?;
     factory.create_thread(Task(task), l4::utcb::FIRST_ADDRESS, CapIndex::NONE, 0, thread)?;
-    let stack = Region {
-        start: STACK_TOP - STACK_SIZE,
-        size: STACK_SIZE,
+    let anonymous = |start, size| Region {
+        start,
+        size,
         access: Access::READ_WRITE,
         backing: Backing::Anonymous,
         search: false,
         dataspace: CapIndex::NONE,
         offset: 0,
     };
-    Task(task).attach(&[code, stack])?;
+    Task(task).attach(&[code, anonymous(STACK_TOP - STACK_SIZE, STACK_SIZE)])?;
+    if let Some(heap) = heap {
+        Task(task).attach(&[anonymous(heap.start, heap.size)])?;
+    }
     Task(task).map(&[MapEntry::copy(gate.index(), CapIndex::PARENT, Rights::CLIENT)])?;
     let start = Start {
         ip: entry as *const () as u64,
@@ -99,7 +117,7 @@ fn start(
 /// A task that is begun from a snapshot, calls, and is destroyed, its account included.
 fn clones(code: Region, gate: &OwnedCap, slots: [CapIndex; 3]) -> Result<(), Error> {
     let [account, task, thread] = slots;
-    start(code, gate, slots, say_again)?;
+    start(code, gate, slots, say_again, None)?;
     syscall::wait(l4::NEVER).result()?;
     let caller = server::keep_caller()?;
     let snapshot = Slot::fill(|slot| Snapshot::freeze(task, caller.index(), slot))?;
@@ -172,7 +190,7 @@ fn gate_calls(snapshot: Snapshot) -> Result<(), Error> {
 }
 
 /// Waits until nothing is being taken apart any more.
-fn settle() -> Result<(), Error> {
+pub(crate) fn settle() -> Result<(), Error> {
     while Debug(CapIndex::DEBUG).counters()?.dying > 0 {
         Thread(CapIndex::THREAD).yield_now()?;
         syscall::sleep_until(clock::after(10_000));

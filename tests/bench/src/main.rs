@@ -9,6 +9,7 @@ extern crate alloc;
 
 mod fault;
 mod ipc;
+mod layers;
 mod lifecycle;
 
 use l4::CapIndex;
