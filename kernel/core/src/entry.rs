@@ -69,12 +69,17 @@ extern "C" fn call_inherited(
         return LEAVES;
     };
     let operands = Operands::new(selector, tag, send_deadline, receive_deadline);
-    if let Some(slot) = thread.task().caps.find(operands.selector.slot())
+    let (task, index) = (thread.task(), operands.selector.slot());
+    if let Some(slot) = task.caps.find(index)
         && let Some(called) = slot.live()
     {
         return call_found(cpu, thread, slot, called, &operands);
     }
-    finish(cpu, invoke::system_call(thread, &operands))
+    match task.caps.slot(index) {
+        // It may hold the right to answer for a clone.
+        Some(slot) => call_later(thread, slot, 0, &operands),
+        None => finish(cpu, invoke::call_nothing(thread)),
+    }
 }
 
 #[inline(always)]

@@ -99,5 +99,5 @@ pub(crate) fn conclude(domain: &Domain, caller: Ref<Thread>, task: Ref<Task>, ou
     if let Some(invocation) = account.invocation() {
         invocation.gate.count(outcome);
     }
-    reaper::destroy(account.erase());
+    reaper::destroy_aside(domain, account.erase());
 }

@@ -2,7 +2,7 @@
 //! says so, and before it creates new ones.
 
 use crate::account::Progress;
-use crate::cpu::Cpu;
+use crate::cpu::{Cpu, Domain};
 use crate::machine::machine_now;
 use crate::object::{Header, Ref};
 use crate::thread::Thread;
@@ -54,18 +54,32 @@ impl Local {
 
 /// Begins an object's end; nothing happens if it has begun already.
 pub(crate) fn destroy(object: Ref<Header>) {
+    if begin_end(object) {
+        crate::schedule::expect_work();
+    }
+}
+
+/// As [`destroy`], where this CPU's lock is held: whoever is to run next need not be looked for because of that.
+pub(crate) fn destroy_aside(domain: &Domain, object: Ref<Header>) {
+    if begin_end(object) {
+        crate::schedule::set_reaper_timer(domain, Cpu::this());
+    }
+}
+
+fn begin_end(object: Ref<Header>) -> bool {
     // The reaper counts a reference of its own: objects that were abandoned may have lost all others by then.
     if !object.count_if_any() {
-        return;
+        return false;
     }
-    if object.mark_dead() {
+    let begins = object.mark_dead();
+    if begins {
         objects::begin_end(object);
         counters::dying(1);
         Cpu::this().reaper.push(object);
-        crate::schedule::expect_work();
     } else {
         object.release();
     }
+    begins
 }
 
 /// Goes on with the end of an object that was parked until something else happened; the caller hands over a counted

@@ -70,6 +70,11 @@ pub(crate) fn call_object(thread: Ref<Thread>, object: Ref<Header>, rights: Righ
     }
 }
 
+/// A call where nothing is to be called.
+pub(crate) fn call_nothing(thread: Ref<Thread>) -> bool {
+    fail(thread, IpcError::NotExistent)
+}
+
 /// A call of the gate in `slot` by the shortest way, if that is possible: the thread that runs now.
 #[inline(always)]
 pub(crate) fn call_plainly(cpu: &'static Cpu, slot: &Slot) -> Option<Ref<Thread>> {
@@ -141,8 +146,8 @@ fn sent_label(capability: &Capability, gate: Ref<Gate>) -> u64 {
     label | u64::from((capability.rights & (Rights::WRITE | Rights::STRONG)).bits())
 }
 
-/// Any system call of this CPU's current thread, the ordinary way. False if the thread does not go on at once: it waits, has
-/// ended, or has something else to do first.
+/// Any system call of this CPU's current thread, all of whose registers are saved, the ordinary way. False if somebody has to
+/// be found who goes on: the thread waits, has ended, or has something else to do first.
 #[inline(never)]
 pub(crate) fn system_call(thread: Ref<Thread>, operands: &Operands) -> bool {
     let Operands { selector, tag, .. } = *operands;
@@ -281,8 +286,10 @@ fn answer(thread: Ref<Thread>, operands: &Operands) -> bool {
             None => Err(IpcError::NotExistent),
         },
     };
-    if replied == Ok(Replied::Ended) {
-        return false;
+    match replied {
+        Ok(Replied::Ended) => return false,
+        Ok(Replied::Switched) => return true,
+        _ => {}
     }
     if operands.selector.has(Selector::RECEIVE) {
         // A server that answers a caller who has gone meanwhile goes on to the next request.

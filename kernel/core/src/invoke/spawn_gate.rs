@@ -91,7 +91,7 @@ impl From<Error> for Refusal {
     }
 }
 
-/// A message through a spawn gate, which has to be a call. False if the thread waits for the answer.
+/// A message through a spawn gate, which has to be a call. False if somebody has to be found who goes on.
 pub(super) fn call(
     thread: Ref<Thread>,
     gate: Ref<SpawnGate>,
@@ -100,7 +100,7 @@ pub(super) fn call(
 ) -> bool {
     let strong = capability.rights.contains(Rights::STRONG);
     match begin(thread, gate, strong, operands) {
-        Ok(()) => false,
+        Ok(is_running) => is_running,
         Err(refusal) => {
             gate.count_refusal();
             match refusal {
@@ -119,7 +119,7 @@ fn begin(
     gate: Ref<SpawnGate>,
     strong: bool,
     operands: &Operands,
-) -> Result<(), Refusal> {
+) -> Result<bool, Refusal> {
     let tag = Tag::new(0, operands.tag.words(), operands.tag.items());
     if !operands.selector.is_call() {
         return Err(Error::NoSystemCall.into());
@@ -196,14 +196,14 @@ fn open_account(
     Ok(account)
 }
 
-/// Makes the clone and starts it; it ends with its account if that fails.
+/// Makes the clone and starts it; it ends with its account if that fails. Tells whether it runs already.
 fn begin_clone(
     caller: Ref<Thread>,
     gate: Ref<SpawnGate>,
     (account, snapshot): (Ref<Account>, Ref<Snapshot>),
     (tag, strong): (Tag, bool),
     terms: Terms,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let task = Task::begin_from(account, snapshot)?;
     if let Some(invocation) = account.invocation() {
         invocation.set_task(task);
@@ -226,7 +226,7 @@ fn begin_clone(
         slice_ns: binding.slice_ns,
         tag,
     };
-    ipc::await_clone(caller, thread, (binding.answer, account), terms.deadline, start)?;
+    let is_running = ipc::await_clone(caller, thread, (binding.answer, account), terms.deadline, start)?;
     gate.count_start();
-    Ok(())
+    Ok(is_running)
 }

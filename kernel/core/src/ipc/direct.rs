@@ -71,6 +71,21 @@ impl Partners {
     }
 }
 
+/// Switches from this CPU's current thread, which waits or has ended and whose registers are saved, to one whose wait is over,
+/// unless others are to run before; else that one becomes ready. Tells whether it runs now. Both homes are locked.
+pub(super) fn hand_over(domain: &Domain, from: Ref<Thread>, to: Ref<Thread>) -> bool {
+    let cpu = Cpu::this();
+    let partners = Partners { cpu, from, to };
+    let may_run = partners.may_switch(domain) && !partners.are_outranked(domain) && !to.frozen.get(domain);
+    if may_run {
+        to.state.set(domain, State::Ready);
+        schedule::switch_before_others(domain, cpu, from, to);
+    } else {
+        schedule::wake(domain, to);
+    }
+    may_run
+}
+
 /// Who calls whom through a gate on this CPU; `None` if it has to go the ordinary way. Who is bound and homed here stays so
 /// while the CPU's lock is held.
 #[inline(always)]

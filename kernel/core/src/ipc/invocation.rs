@@ -1,8 +1,8 @@
 //! Calls of spawn gates: the clone gets the request as an answer, the caller the clone's answer, or the kernel's word that
 //! there will be none.
 
-use super::reply::{self, lock};
-use super::{set_error, set_result};
+use super::reply::{self, Replied, lock};
+use super::{direct, set_error, set_result};
 use crate::account::Account;
 use crate::capability::{self, Replace, SlotState};
 use crate::cpu::Domain;
@@ -12,6 +12,7 @@ use crate::objects::Task;
 use crate::schedule;
 use crate::thread::{Content, State, Thread};
 use crate::timeout::Owner;
+use core::sync::atomic::Ordering;
 use l4::object::{CloneFailure, FailureReason};
 use l4::{CapIndex, Error, IpcError, Tag, utcb};
 
@@ -25,7 +26,7 @@ pub(crate) struct Start {
 }
 
 /// Has `caller`, this CPU's current thread, wait for the answer of a clone, and starts that. The request stands in the
-/// clone's UTCB. Nothing has changed if that fails.
+/// clone's UTCB. Tells whether the clone runs already. Nothing has changed if that fails.
 ///
 /// # Errors
 /// [`Error::NotFound`] if the end of the clone has begun, [`Error::NoMemory`] if it can't pay for the answer's slot.
@@ -35,7 +36,7 @@ pub(crate) fn await_clone(
     (slot, account): (CapIndex, Ref<Account>),
     deadline: u64,
     start: Start,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let domain = Domain::lock_homes(caller, clone);
     let task = clone.task();
     if clone.state.get(&domain) != State::New || clone.header.is_dead() {
@@ -59,8 +60,7 @@ pub(crate) fn await_clone(
     clone.set_priority(&domain, start.priority);
     clone.slice.set(&domain, start.slice_ns);
     set_result(&domain, clone, start.tag, 0);
-    schedule::wake(&domain, clone);
-    Ok(())
+    Ok(direct::hand_over(&domain, caller, clone))
 }
 
 /// Tells whether a slot is where the clone that the thread's task is has the right to answer.
@@ -76,13 +76,14 @@ pub(crate) fn is_answer(thread: Ref<Thread>, index: CapIndex) -> bool {
         .is_some_and(|slot| matches!(slot.read(), SlotState::Reply(..)))
 }
 
-/// The end of a thread that has answered for its clone: its home is locked.
-pub(super) fn end_answerer(domain: &Domain, thread: Ref<Thread>) {
+/// The end of a thread that has answered for its clone; the caller goes on. Both homes are locked.
+pub(super) fn end_answerer(domain: &Domain, thread: Ref<Thread>, caller: Ref<Thread>) -> Replied {
     thread.state.set(domain, State::Dead);
-    thread
-        .home()
-        .due
-        .store(true, core::sync::atomic::Ordering::Release);
+    if direct::hand_over(domain, thread, caller) {
+        return Replied::Switched;
+    }
+    thread.home().due.store(true, Ordering::Release);
+    Replied::Ended
 }
 
 /// Tells the caller of a clone, whose account this is, that there will be no answer, and begins the clone's end.

@@ -19,6 +19,8 @@ pub(crate) enum Replied {
     GoesOn,
     /// It was a clone's thread, and has ended with that.
     Ended,
+    /// The same, and the caller runs already.
+    Switched,
 }
 
 /// Locks this CPU and a caller's home.
@@ -91,17 +93,11 @@ pub(crate) fn reply(thread: Ref<Thread>, slot: Option<&Slot>, tag: Tag) -> Resul
         then: Then::Continue,
     };
     let delivered = deliver(&domain, thread, caller, &sending);
-    let is_clone = if let Content::Invocation(task) = content {
+    if let Content::Invocation(task) = content {
         conclude(&domain, caller, task, Outcome::Answered);
-        invocation::end_answerer(&domain, thread);
-        true
-    } else {
-        false
-    };
-    schedule::wake(&domain, caller);
-    if is_clone {
-        return Ok(Replied::Ended);
+        return Ok(invocation::end_answerer(&domain, thread, caller));
     }
+    schedule::wake(&domain, caller);
     delivered.map(|()| Replied::GoesOn)
 }
 

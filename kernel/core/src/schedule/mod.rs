@@ -9,6 +9,6 @@ pub(crate) use cpu_time::CpuTime;
 pub(crate) use idle::poked;
 pub(crate) use run_queue::RunQueue;
 pub(crate) use switch::{
-    begin, expect_work, freeze, place, remove, run_next, switch_before_others, switch_directly, thaw, tick,
-    wake, yield_slice,
+    begin, expect_work, freeze, place, remove, run_next, set_reaper_timer, switch_before_others,
+    switch_directly, thaw, tick, wake, yield_slice,
 };

@@ -87,7 +87,10 @@ pub(crate) fn remove(domain: &Domain, home: &Cpu, thread: Ref<Thread>) {
 
 /// Dying objects wait for this CPU's attention.
 pub(crate) fn expect_work() {
-    Cpu::this().due.store(true, Ordering::Relaxed);
+    let cpu = Cpu::this();
+    if !cpu.reaper_timer.load(Ordering::Relaxed) {
+        cpu.due.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Switches from this CPU's current thread, which waits, to the one that it sent a message to; nobody else is ready.
@@ -110,13 +113,20 @@ pub(crate) fn switch_before_others(domain: &Domain, cpu: &'static Cpu, from: Ref
 /// Time between looks at dying objects while threads keep the CPU, in nanoseconds.
 const REAPER_INTERVAL_NS: u64 = 1_000_000;
 
+/// Sees to it that dying objects are worked on even if threads keep the CPU, whose lock is held.
+pub(crate) fn set_reaper_timer(domain: &Domain, cpu: &'static Cpu) {
+    if !cpu.reaper_timer.swap(true, Ordering::Relaxed) {
+        cpu.timeouts
+            .program_at(domain, machine_now() + REAPER_INTERVAL_NS);
+    }
+}
+
 /// Switches to the thread that should run now, halting the CPU until there is one.
 pub(crate) fn run_next(cpu: &'static Cpu) {
     cpu.due.store(false, Ordering::Relaxed);
     let domain = Domain::lock(cpu);
-    if cpu.reaper.has_work() && !cpu.reaper_timer.swap(true, Ordering::Relaxed) {
-        cpu.timeouts
-            .program_at(&domain, machine_now() + REAPER_INTERVAL_NS);
+    if cpu.reaper.has_work() {
+        set_reaper_timer(&domain, cpu);
     }
     let current = cpu.current();
     let moving = current.and_then(|current| Some((current, current.moving_to.get(&domain)?)));
