@@ -83,6 +83,7 @@ pub fn bench(root: &Path, qemu: &str, scope: Scope) -> Result<(), Error> {
     steps.next("measuring boot and scaling");
     let mut ratios = session.ratios(&clients, peer.as_ref(), &mut timed)?;
     ratios.extend(figures::counted_ratios(&counted));
+    ratios.extend(figures::timed_ratios(&timed));
     steps.next("results");
     let rows = figures::rows(&counted, &timed, &ratios);
     print!("{}", table::table(&rows));

@@ -3,17 +3,23 @@
 //! Under an instruction-counting emulator a nanosecond is an instruction. What is measured depends on the functions in
 //! the boot image. Needs the capability `debug` for the machine's counters.
 
+mod load;
+mod memory;
 mod native;
+mod payload;
 mod programs;
+mod python;
+mod touch;
 
 use crate::machine::Machine;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use interfaces::faas::ActionConfig;
 use interfaces::faas::client::ClientError;
+use interfaces::faas::{ActionConfig, InvokeOptions, Payload};
 use interfaces::manifest::StartMode;
 use l4::{CapIndex, Error};
+use l4_rpc::REPLY_BYTES;
 use l4re::faas::{FunctionError, RomFunction, Session};
 use l4re::{clock, println};
 
@@ -47,9 +53,13 @@ impl From<Error> for Failed {
 type Measure = fn(&Machine, &Session, &RomFunction) -> Result<(), Failed>;
 
 /// What is measured of which function.
-const FIGURES: [(&str, Measure); 4] = [
+const FIGURES: [(&str, Measure); 8] = [
     ("noop", native::measure),
+    ("noop", load::measure),
+    ("echo", payload::measure),
+    ("touch", touch::measure),
     ("word-count", programs::measure_stream),
+    ("nothing", python::measure),
     ("first-line", programs::measure_start),
     ("compute", programs::measure_computation),
 ];
@@ -86,12 +96,43 @@ fn measure(registry: CapIndex) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The function's configuration in mode `boot`.
-fn fresh(function: &RomFunction) -> ActionConfig {
+/// The start modes, and what their lines in plots are called.
+const MODES: [(StartMode, &str); 3] = [
+    (StartMode::Snapshot, "Aerie: from a snapshot"),
+    (StartMode::Boot, "Aerie: loaded afresh"),
+    (StartMode::Warm, "Aerie: kept worker"),
+];
+
+/// The function's configuration in a start mode.
+fn in_mode(function: &RomFunction, mode: StartMode) -> ActionConfig {
     ActionConfig {
-        mode: Some(StartMode::Boot),
+        mode: Some(mode),
         ..function.config()
     }
+}
+
+/// The function's configuration in mode `boot`.
+fn fresh(function: &RomFunction) -> ActionConfig {
+    in_mode(function, StartMode::Boot)
+}
+
+/// Nanoseconds of one invocation.
+fn invoke(session: &Session, name: &str, request: &[u8]) -> Result<u64, Failed> {
+    let mut buffer = [0; REPLY_BYTES];
+    let start = clock::now_ns();
+    session.actions().invoke(
+        name.as_bytes(),
+        InvokeOptions::default(),
+        Payload::Inline(request),
+        &mut buffer,
+    )?;
+    Ok(clock::now_ns() - start)
+}
+
+/// The sum of so many measurements back to back, after one that does not count.
+fn total(count: u64, mut one: impl FnMut() -> Result<u64, Failed>) -> Result<u64, Failed> {
+    one()?;
+    (0..count).try_fold(0, |sum, _| Ok(sum + one()?))
 }
 
 /// The median of so many measurements, each after a pause.
@@ -107,6 +148,14 @@ fn median(count: usize, mut one: impl FnMut() -> Result<u64, Failed>) -> Result<
 
 /// Prints `total` over `count`.
 fn report(name: &str, unit: &str, total: u64, count: u64) {
+    let (whole, thousandths) = (total / count, total % count * 1000 / count);
+    println!("BENCH {{\"name\":\"{name}\",\"unit\":\"{unit}\",\"value\":{whole}.{thousandths:03}}}");
+}
+
+/// Prints `total` over `count` as the point of a line in a plot.
+fn report_point(series: &str, line: &str, x: u64, total: u64, count: u64) {
     let (whole, tenths) = (total / count, total % count * 10 / count);
-    println!("BENCH {{\"name\":\"{name}\",\"unit\":\"{unit}\",\"value\":{whole}.{tenths}}}");
+    println!(
+        "BENCH {{\"series\":\"{series}\",\"line\":\"{line}\",\"x\":{x},\"unit\":\"{INSTRUCTIONS}\",\"value\":{whole}.{tenths}}}"
+    );
 }

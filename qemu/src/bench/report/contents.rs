@@ -43,17 +43,17 @@ pub(super) struct Card {
 pub(super) const CARDS: &[Card] = &[
     Card {
         text: "what a fresh function costs from a zygote that forks",
-        own: "invoke_boot_cycle",
+        own: "invoke_snapshot_cycle",
         other: "zygote",
     },
     Card {
         text: "what it costs in the smallest container",
-        own: "invoke_boot_cycle",
+        own: "invoke_snapshot_cycle",
         other: "container",
     },
     Card {
         text: "the memory of one that waits",
-        own: "worker_memory_kib",
+        own: "clone_memory_kib",
         other: "forked_child",
     },
 ];
@@ -69,6 +69,7 @@ pub(super) const CHARTS: &[Chart] = &[
         unit: "instructions",
         bars: &[
             ("Aerie's kernel: call of a spawn gate", Aerie("spawn_gate_cycle")),
+            ("Aerie, from its snapshot", Aerie("invoke_snapshot_cycle")),
             ("Aerie, loaded afresh", Aerie("invoke_boot_cycle")),
             ("Wasmtime, pooled", Linux("wasm_pooled")),
             ("Wasmtime, on demand", Linux("wasm_on_demand")),
@@ -93,11 +94,23 @@ pub(super) const CHARTS: &[Chart] = &[
                started without the module `site`.",
         unit: "instructions",
         bars: &[
+            ("Aerie, from its snapshot", Aerie("invoke_python")),
+            ("Aerie, kept worker", Aerie("invoke_python_warm")),
             ("Aerie, fresh interpreter to first line", Aerie("python_boot")),
             ("Linux: the same interpreter, exec", Linux("python_boot")),
             ("Linux: CPython, exec of a no-op", Linux("cpython_exec")),
             ("Linux: CPython, zygote fork", Linux("cpython_zygote")),
             ("Linux: CPython, kept process", Linux("cpython_warm")),
+        ],
+    },
+    Chart {
+        title: "Writing 16 pages of 2 MiB",
+        text: "A function with a heap that was filled before, which writes to 16 pages of it.",
+        unit: "instructions",
+        bars: &[
+            ("Aerie, from its snapshot", Aerie("invoke_touch16")),
+            ("Wasmtime, pooled", Linux("wasm_pooled_touch16")),
+            ("Wasmtime, on demand", Linux("wasm_on_demand_touch16")),
         ],
     },
     Chart {
@@ -118,7 +131,8 @@ pub(super) const CHARTS: &[Chart] = &[
         text: "What the machine has less of when there is one more, page tables and the kernel's objects included.",
         unit: "KiB",
         bars: &[
-            ("Aerie, loaded worker", Aerie("worker_memory_kib")),
+            ("Aerie, clone", Aerie("clone_memory_kib")),
+            ("Aerie, clone with Python", Aerie("clone_memory_python_kib")),
             ("Wasmtime, instance from a pool", Linux("wasm_pooled_instance")),
             (
                 "the same after writing 16 pages",
@@ -150,6 +164,46 @@ pub(super) const SERIES: &[Series] = &[
             form: Form::Bytes,
         },
         y: COUNTED,
+    },
+    Series {
+        key: "payload",
+        title: "Size of requests and responses",
+        text: "A function that answers its request, from the call to the reply, mean of 50 back to back.",
+        x: Axis {
+            label: "bytes in and out",
+            scale: Scale::Steps,
+            form: Form::Bytes,
+        },
+        y: COUNTED,
+    },
+    Series {
+        key: "burst",
+        title: "Bursts",
+        text: "Requests for one function on one core, as many at once as the service takes of a client (128): what each costs until \
+               all are answered.",
+        x: Axis {
+            label: "requests",
+            scale: Scale::Steps,
+            form: Form::Number,
+        },
+        y: Axis {
+            scale: Scale::Linear,
+            ..COUNTED
+        },
+    },
+    Series {
+        key: "first_calls",
+        title: "The first calls of a function",
+        text: "One by one, from its creation on. A snapshot is made when the function is created.",
+        x: Axis {
+            label: "number of the call",
+            scale: Scale::Steps,
+            form: Form::Number,
+        },
+        y: Axis {
+            scale: Scale::Linear,
+            ..COUNTED
+        },
     },
     Series {
         key: "scaling",

@@ -53,7 +53,7 @@ fn report(problems: &[&str]) -> Report {
             &[
                 ("ipc_round_trip", 430.0),
                 ("invoke_boot", 95_000.0),
-                ("invoke_boot_cycle", 26_000.0),
+                ("invoke_snapshot_cycle", 26_000.0),
                 ("python_boot", 7e7),
             ],
             &[("image_size", "Aerie <fresh>", 1_048_576.0, 9_000.0)],

@@ -1,0 +1,2 @@
+def main(arg):
+    return arg

@@ -1,0 +1,106 @@
+//! Many invocations at once, many functions, and the first invocations of one.
+
+use super::{Failed, INSTRUCTIONS, MODES, in_mode, invoke, report, report_point};
+use crate::machine::Machine;
+use alloc::collections::VecDeque;
+use alloc::format;
+use interfaces::faas::{ActionConfig, InvokeOptions, Payload};
+use interfaces::manifest::StartMode;
+use l4_rpc::REPLY_BYTES;
+use l4re::clock;
+use l4re::faas::{RomFunction, Session};
+
+/// Requests of the bursts.
+const BURSTS: [u64; 3] = [1, 100, 1000];
+/// Requests that wait at once, as many as the service takes of a client.
+const OUTSTANDING: u32 = 128;
+/// How often a burst of one is repeated.
+const SINGLE: u64 = 200;
+/// Different functions, and how many of them there are at once.
+const FUNCTIONS: u64 = 1000;
+const AT_ONCE: u64 = 50;
+/// Invocations of a new function that are shown one by one.
+const FIRST: u64 = 8;
+
+/// Measures and prints.
+pub(super) fn measure(_: &Machine, session: &Session, function: &RomFunction) -> Result<(), Failed> {
+    for (mode, line) in MODES {
+        first_calls(session, function, mode, line)?;
+    }
+    let config = ActionConfig {
+        queue_length: OUTSTANDING,
+        ..in_mode(function, StartMode::Snapshot)
+    };
+    session.create("burst", function.code(), config, &[])?;
+    let mut one = 0.0;
+    for size in BURSTS {
+        let rounds = if size == 1 { SINGLE } else { 1 };
+        let taken = (0..rounds).try_fold(0, |sum, _| Ok::<_, Failed>(sum + burst(session, size)?))?;
+        report_point("burst", "Aerie, one function", size, taken, rounds * size);
+        let each = taken as f64 / (rounds * size) as f64;
+        match size {
+            1 => one = each,
+            1000 => report("burst_1000", "ratio", (each * 1000.0) as u64, one as u64 * 1000),
+            _ => {}
+        }
+    }
+    session.delete("burst")?;
+    let taken = different(session, function)?;
+    report("invoke_different", INSTRUCTIONS, taken, FUNCTIONS);
+    Ok(())
+}
+
+/// The first invocations of a function that was just created.
+fn first_calls(session: &Session, function: &RomFunction, mode: StartMode, line: &str) -> Result<(), Failed> {
+    session.create("first", function.code(), in_mode(function, mode), &[])?;
+    for number in 1..=FIRST {
+        report_point("first_calls", line, number, invoke(session, "first", &[])?, 1);
+    }
+    Ok(session.delete("first")?)
+}
+
+/// Nanoseconds from the first request until all of `count` are answered. As many wait at once as the service takes.
+fn burst(session: &Session, count: u64) -> Result<u64, Failed> {
+    let mut waiting = VecDeque::with_capacity(OUTSTANDING as usize);
+    let fetch = |waiting: &mut VecDeque<u64>| match waiting.pop_front() {
+        Some(number) => session
+            .actions()
+            .result(number, true, &mut [0; REPLY_BYTES])
+            .map(drop),
+        None => Ok(()),
+    };
+    let start = clock::now_ns();
+    for _ in 0..count {
+        if waiting.len() == OUTSTANDING as usize {
+            fetch(&mut waiting)?;
+        }
+        let options = InvokeOptions::default();
+        waiting.push_back(
+            session
+                .actions()
+                .invoke_async(b"burst", options, Payload::Inline(&[]), None)?,
+        );
+    }
+    while !waiting.is_empty() {
+        fetch(&mut waiting)?;
+    }
+    Ok(clock::now_ns() - start)
+}
+
+/// Nanoseconds of one invocation each of many functions, as many at once as the service takes; making them is not counted.
+fn different(session: &Session, function: &RomFunction) -> Result<u64, Failed> {
+    let mut taken = 0;
+    for _ in 0..FUNCTIONS / AT_ONCE {
+        for number in 0..AT_ONCE {
+            let config = in_mode(function, StartMode::Snapshot);
+            session.create(&format!("different-{number}"), function.code(), config, &[])?;
+        }
+        for number in 0..AT_ONCE {
+            taken += invoke(session, &format!("different-{number}"), &[])?;
+        }
+        for number in 0..AT_ONCE {
+            session.delete(&format!("different-{number}"))?;
+        }
+    }
+    Ok(taken)
+}
