@@ -10,6 +10,7 @@ use crate::machine::machine_direct_map;
 use crate::memory::{PhysAddr, frame};
 use crate::object::{Header, Kind, Object, Ref};
 use crate::sync::{Rank, SpinLock};
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 use l4::{Error, PAGE_SIZE};
@@ -321,27 +322,44 @@ impl Account {
         account: Ref<Account>,
         make: impl FnOnce(Header) -> Result<T, Error>,
     ) -> Result<Ref<T>, Error> {
+        // SAFETY: The place is written if `make` succeeds.
+        unsafe {
+            Account::create_in_place(account, |header, place| {
+                place.write(make(header)?);
+                Ok(())
+            })
+        }
+    }
+
+    /// As [`Self::try_create`], for large objects: `make` writes the object where it is to be.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Safety
+    /// If `make` succeeds, all of the object is written that is ever read.
+    #[inline(always)]
+    pub(crate) unsafe fn create_in_place<T: Object>(
+        account: Ref<Account>,
+        make: impl FnOnce(Header, &mut MaybeUninit<T>) -> Result<(), Error>,
+    ) -> Result<Ref<T>, Error> {
         const { assert!(size_of::<T>() <= UNIT * UNITS_PER_PAGE as usize && align_of::<T>() <= UNIT) };
         let units = size_of::<T>().div_ceil(UNIT) as u32;
         let mut inner = account.inner.lock();
         if account.header.is_dead() {
             return Err(Error::NotFound);
         }
-        let place = account.allocate_in(&mut inner, units)?;
-        let object = match make(Header::new(T::KIND, units as u8, Some(account))) {
-            Ok(object) => object,
-            Err(error) => {
-                // SAFETY: The units were allocated above, and nobody else knows them.
-                unsafe { account.free_in(&mut inner, place, units) };
-                return Err(error);
-            }
-        };
-        let place = place.cast::<T>();
+        let units_place = account.allocate_in(&mut inner, units)?;
+        let mut place = units_place.cast::<MaybeUninit<T>>();
+        let header = Header::new(T::KIND, units as u8, Some(account));
         // SAFETY: The units are new, large and aligned enough, and nobody else knows them.
-        let object = unsafe {
-            place.write(object);
-            Ref::from_raw(place)
-        };
+        if let Err(error) = make(header, unsafe { place.as_mut() }) {
+            // SAFETY: The units were allocated above, and nobody else knows them.
+            unsafe { account.free_in(&mut inner, units_place, units) };
+            return Err(error);
+        }
+        // SAFETY: By the caller's promise, the object is there.
+        let object = unsafe { Ref::from_raw(place.cast::<T>()) };
         inner.enlist(object.erase());
         counters::object_created(T::KIND);
         Ok(object)

@@ -3,6 +3,9 @@
 //!
 //! The layout of [`Context`] is known to the entry and exit assembly of `kernel/src/arch/x86_64`, which takes
 //! its offsets from this file.
+#![expect(unsafe_code, reason = "a context may have parts that are not written yet")]
+
+use core::mem::MaybeUninit;
 
 /// `Context::kind`: the thread is in a system call. All caller-saved registers and all vector registers are
 /// dead; it is resumed by `sysret`.
@@ -25,6 +28,8 @@ pub const XSAVE_BYTES: usize = 832;
 const X87_CONTROL_DEFAULT: u16 = 0x037f;
 const MXCSR_DEFAULT: u32 = 0x1f80;
 const XSAVE_MXCSR: usize = 24;
+const XSAVE_HEADER: usize = 512;
+const XSAVE_HEADER_BYTES: usize = 64;
 
 /// XSAVE area in the standard format: 512 bytes of legacy area, the 64-byte header, 256 bytes of AVX state.
 #[derive(Clone)]
@@ -131,6 +136,24 @@ impl Context {
         }
     }
 
+    /// Writes a copy of the registers to `place`. Of a thread in a system call, what is dead of the XSAVE area is not copied,
+    /// but left as it is: nobody reads it before it is written.
+    pub fn copy_to<'a>(&self, place: &'a mut MaybeUninit<Context>) -> &'a mut Context {
+        if self.kind != KIND_SYSCALL {
+            return place.write(self.clone());
+        }
+        let to = place.as_mut_ptr().cast::<u8>();
+        // SAFETY: Both ranges lie in the contexts, which do not overlap. XSAVE writes all of its area but the header's
+        // bytes from 8 on, which XRSTOR wants to be zero; `make_full` writes all of it; nobody else reads it before. Its
+        // bytes are those of a frame, so they have some value.
+        unsafe {
+            let head = core::mem::offset_of!(Context, xsave);
+            core::ptr::copy_nonoverlapping(core::ptr::from_ref(self).cast::<u8>(), to, head);
+            to.add(head + XSAVE_HEADER).write_bytes(0, XSAVE_HEADER_BYTES);
+            place.assume_init_mut()
+        }
+    }
+
     /// Sets `rflags` to `flags`, reduced to what a thread may have.
     pub const fn set_flags(&mut self, flags: u64) {
         self.rflags = (flags & USER_RFLAGS) | FIXED_RFLAGS;
@@ -217,6 +240,27 @@ mod tests {
         // XSTATE_BV and XCOMP_BV: all components initial, standard format.
         assert!(context.xsave.0[512..576].iter().all(|&b| b == 0));
         assert_eq!((context.rip, context.rsp, context.rdi), (0x1000, 0x2000, 7));
+    }
+
+    #[test]
+    fn a_copy_has_what_a_system_call_preserves_and_a_clean_header() {
+        let mut context = Context::new(0x1000, 0x2000, 7);
+        (context.rbx, context.r15, context.fs_base, context.mxcsr) = (5, 6, 8, 0x9fc0);
+        context.xsave.0.fill(0x5a);
+        let mut place = MaybeUninit::new(Context::new(0, 0, 0));
+        let full = context.copy_to(&mut place);
+        assert_eq!((full.rip, full.xsave.0), (0x1000, context.xsave.0));
+        context.kind = KIND_SYSCALL;
+        let mut place = MaybeUninit::new(full.clone());
+        let copy = context.copy_to(&mut place);
+        assert_eq!(
+            (copy.kind, copy.rip, copy.rsp, copy.rdi),
+            (KIND_SYSCALL, 0x1000, 0x2000, 7)
+        );
+        assert_eq!((copy.rbx, copy.r15, copy.fs_base, copy.mxcsr), (5, 6, 8, 0x9fc0));
+        assert!(copy.xsave.0[512..576].iter().all(|&byte| byte == 0));
+        copy.make_full();
+        assert_eq!(copy.xsave.0[32..], XsaveArea::initial().0[32..]);
     }
 
     #[test]

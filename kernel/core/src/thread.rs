@@ -14,6 +14,7 @@ use crate::schedule::CpuTime;
 use crate::sync::Guarded;
 use crate::timeout::Timer;
 use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
 use l4::exception::Reason;
@@ -154,7 +155,8 @@ pub(crate) type PendingIrqs = (Option<Ref<Irq>>, Option<Ref<Irq>>);
 #[repr(C, align(64))]
 pub struct Thread {
     pub(crate) header: Header,
-    context: UnsafeCell<Context>,
+    /// Written right after the rest.
+    context: UnsafeCell<MaybeUninit<Context>>,
     number: u64,
     task: Ref<Task>,
     utcb: Utcb,
@@ -236,8 +238,10 @@ impl Thread {
         }
         let made = task.space.map_utcb(utcb_address).and_then(|frame| {
             let utcb = Utcb::at(frame, utcb_address);
-            Account::create(account, |header| Thread::new(header, task, utcb))
-                .inspect_err(|_| task.space.unmap_utcb(utcb_address))
+            Thread::create_with(account, task, utcb, (0, 0), |context| {
+                context.write(Context::new(0, 0, 0)).gs_base = utcb_address;
+            })
+            .inspect_err(|_| task.space.unmap_utcb(utcb_address))
         });
         Self::enter(task, made)
     }
@@ -275,33 +279,42 @@ impl Thread {
         let address = template.utcb.user_address();
         let made = task.space.own_page(address).and_then(|frame| {
             let utcb = Utcb::at(frame, address);
-            Account::create(account, |header| {
-                let mut thread = Thread::new(header, task, utcb);
-                thread.fault_entry = Guarded::new(fault_entry);
-                thread.take_registers(&template);
-                thread
+            Thread::create_with(account, task, utcb, fault_entry, |context| {
+                // SAFETY: The context of a thread that is kept does not change any more.
+                Context::copy_to(unsafe { &*template.context() }, context);
             })
         });
         Self::enter(task, made)
     }
 
-    /// Takes over the registers of `template`, which is kept as it is.
-    fn take_registers(&mut self, template: &Thread) {
-        let context = self.context.get_mut();
-        let personality_return = context.personality_return;
-        // SAFETY: The context of a thread that is kept does not change any more.
-        context.clone_from(unsafe { &*template.context.get() });
-        context.personality_return = personality_return;
+    /// Creates a thread whose registers are what `begin` writes, except for those that depend on its UTCB.
+    #[inline(always)]
+    fn create_with(
+        account: Ref<Account>,
+        task: Ref<Task>,
+        utcb: Utcb,
+        fault_entry: (u64, u64),
+        begin: impl FnOnce(&mut MaybeUninit<Context>),
+    ) -> Result<Ref<Thread>, Error> {
+        utcb.set(l4::utcb::SELF_WORD, utcb.address);
+        let personality_return = utcb.kernel_address(l4::utcb::PERSONALITY_RETURN);
+        // SAFETY: The thread is written, and then its context.
+        unsafe {
+            Account::create_in_place(account, |header, place| {
+                let thread = place.write(Thread::without_context(header, task, utcb, fault_entry));
+                let context = thread.context.get_mut();
+                begin(context);
+                context.assume_init_mut().personality_return = personality_return;
+                Ok(())
+            })
+        }
     }
 
-    fn new(header: Header, task: Ref<Task>, utcb: Utcb) -> Thread {
-        utcb.set(l4::utcb::SELF_WORD, utcb.address);
-        let mut context = Context::new(0, 0, 0);
-        context.gs_base = utcb.address;
-        context.personality_return = utcb.kernel_address(l4::utcb::PERSONALITY_RETURN);
+    #[inline(always)]
+    fn without_context(header: Header, task: Ref<Task>, utcb: Utcb, fault_entry: (u64, u64)) -> Thread {
         Thread {
             header,
-            context: UnsafeCell::new(context),
+            context: UnsafeCell::new(MaybeUninit::uninit()),
             number: unique_number(),
             task,
             utcb,
@@ -340,7 +353,7 @@ impl Thread {
                 error: 0,
                 address: 0,
             }),
-            fault_entry: Guarded::new((0, 0)),
+            fault_entry: Guarded::new(fault_entry),
             frozen: Guarded::new(false),
             moving_to: Guarded::new(None),
             sibling: AtomicPtr::new(core::ptr::null_mut()),
@@ -423,7 +436,7 @@ impl Thread {
     /// The saved registers' address.
     #[inline]
     pub fn context(&self) -> *mut Context {
-        self.context.get()
+        self.context.get().cast()
     }
 
     /// Lets `change` read and change the saved registers.
@@ -432,7 +445,7 @@ impl Thread {
         debug_assert!(domain.holds(self.home()));
         // SAFETY: The home's lock is held. Then the thread runs on this CPU, which is in the kernel and does not use the
         // context meanwhile, or nowhere.
-        change(unsafe { &mut *self.context.get() })
+        change(unsafe { &mut *self.context() })
     }
 
     /// Asks the thread to do something before it goes on in user mode.
@@ -446,7 +459,7 @@ impl Thread {
     #[inline]
     pub(crate) fn with_own_context<R>(&self, change: impl FnOnce(&mut Context) -> R) -> R {
         // SAFETY: The thread is this CPU's current one; others change the context of threads that don't run.
-        change(unsafe { &mut *self.context.get() })
+        change(unsafe { &mut *self.context() })
     }
 }
 
@@ -455,10 +468,10 @@ impl Thread {
     /// bases and floating-point control.
     pub(crate) fn with_live_context<R>(&self, domain: &Domain, change: impl FnOnce(&mut Context) -> R) -> R {
         // SAFETY: The context is that of this CPU's current thread, whose home is locked.
-        unsafe { crate::machine::machine_switch(self.context.get(), core::ptr::null(), false) };
+        unsafe { crate::machine::machine_switch(self.context(), core::ptr::null(), false) };
         let result = self.with_context(domain, change);
         // SAFETY: As above.
-        unsafe { crate::machine::machine_switch(core::ptr::null_mut(), self.context.get(), false) };
+        unsafe { crate::machine::machine_switch(core::ptr::null_mut(), self.context(), false) };
         result
     }
 }

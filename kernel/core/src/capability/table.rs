@@ -49,6 +49,7 @@ impl Default for CapTable {
 
 impl CapTable {
     /// A table without slots yet.
+    #[inline(always)]
     pub const fn new() -> CapTable {
         CapTable {
             near: [const { Slot::new() }; NEAR],
@@ -65,9 +66,10 @@ impl CapTable {
     ///
     /// # Safety
     /// The template's memory stays until no CPU can see the new table any more.
-    pub(crate) unsafe fn with_template(template: &CapTable) -> CapTable {
+    #[inline(always)]
+    pub(crate) const unsafe fn with_template(template: Option<NonNull<CapTable>>) -> CapTable {
         CapTable {
-            template: Some(NonNull::from_ref(template)),
+            template,
             ..CapTable::new()
         }
     }

@@ -21,6 +21,7 @@ use crate::object::{Header, Kind, Object, Ref};
 use crate::reaper;
 use crate::sync::{Rank, SpinLock};
 use crate::thread::{Content, State, Thread};
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use l4::{CapIndex, Error, Rights};
 
@@ -183,7 +184,7 @@ impl Snapshot {
 
     fn me(&self) -> Ref<Snapshot> {
         // SAFETY: Snapshots are made by `Account::create` only, so this one is an object at its place.
-        unsafe { Ref::from_raw(core::ptr::NonNull::from_ref(self)) }
+        unsafe { Ref::from_raw(NonNull::from_ref(self)) }
     }
 
     /// Stops the thread where it is and makes the space an image. Nothing has changed if that fails.
@@ -346,13 +347,10 @@ impl Snapshot {
         &self.task.space
     }
 
-    /// A capability table that begins as the snapshot's.
-    ///
-    /// # Safety
-    /// The table belongs to a task that [`Self::add_clone`] enters before anybody can see it.
-    pub(super) unsafe fn capabilities(&self) -> CapTable {
-        // SAFETY: The snapshot's task is freed after its clones, by the caller's promise.
-        unsafe { CapTable::with_template(&self.task.caps) }
+    /// The capability table that those of clones begin as. It stays until the last clone that [`Self::add_clone`] entered has
+    /// been freed.
+    pub(super) fn capabilities(&self) -> NonNull<CapTable> {
+        NonNull::from_ref(&self.task.caps)
     }
 
     /// Enters a clone. Each that was entered is removed once.

@@ -43,10 +43,7 @@ const SLOTS_PER_LEAF: u32 = 128;
 impl Task {
     /// Creates an empty task.
     pub fn create(account: Ref<Account>) -> Result<Ref<Task>, Error> {
-        Account::try_create(account, |header| {
-            let space = AddressSpace::new(account)?;
-            Ok(Task::with(header, space, CapTable::new(), None))
-        })
+        Task::create_with(account, None, || AddressSpace::new(account))
     }
 
     /// Creates a task that begins as `base` is, yet without a thread.
@@ -57,11 +54,9 @@ impl Task {
         if !base.is_ready() {
             return Err(Error::Again);
         }
-        let task = Account::try_create(account, |header| {
-            let space = AddressSpace::copy_image(account, base.space())?;
-            // SAFETY: The task is entered below, before anybody can see it; otherwise it ends at once, unseen.
-            let caps = unsafe { base.capabilities() };
-            Ok(Task::with(header, space, caps, Some(base)))
+        // The task is entered below, before anybody can see it; otherwise it ends at once, unseen.
+        let task = Task::create_with(account, Some(base), || {
+            AddressSpace::copy_image(account, base.space())
         })?;
         let entered = base.add_clone(task).and_then(|()| {
             task.is_listed.store(true, Ordering::Release);
@@ -71,17 +66,30 @@ impl Task {
         Ok(task)
     }
 
-    fn with(header: Header, space: AddressSpace, caps: CapTable, base: Option<Ref<Snapshot>>) -> Task {
-        Task {
-            header,
-            space,
-            caps,
-            threads: SpinLock::new(Rank::Space, ()),
-            first_thread: AtomicPtr::new(core::ptr::null_mut()),
-            cursor: AtomicU32::new(0),
-            base,
-            is_listed: AtomicBool::new(false),
-            clone_links: CloneLinks::new(),
+    #[inline(always)]
+    fn create_with(
+        account: Ref<Account>,
+        base: Option<Ref<Snapshot>>,
+        space: impl FnOnce() -> Result<AddressSpace, Error>,
+    ) -> Result<Ref<Task>, Error> {
+        // SAFETY: The task is written.
+        unsafe {
+            Account::create_in_place(account, |header, place| {
+                let space = space()?;
+                place.write(Task {
+                    header,
+                    space,
+                    // SAFETY: The snapshot's task is freed after its clones.
+                    caps: CapTable::with_template(base.map(|base| base.capabilities())),
+                    threads: SpinLock::new(Rank::Space, ()),
+                    first_thread: AtomicPtr::new(core::ptr::null_mut()),
+                    cursor: AtomicU32::new(0),
+                    base,
+                    is_listed: AtomicBool::new(false),
+                    clone_links: CloneLinks::new(),
+                });
+                Ok(())
+            })
         }
     }
 
