@@ -6,9 +6,10 @@ use crate::capability::Slot;
 use crate::context::Context;
 use crate::cpu::{Cpu, Domain};
 use crate::machine::machine_now;
-use crate::memory::PhysAddr;
+use crate::memory::address::FrameMemory;
+use crate::memory::{PhysAddr, Population};
 use crate::object::{Header, Kind, Object, Ref};
-use crate::objects::{Binding, Gate, Irq, Task};
+use crate::objects::{Binding, Gate, Irq, Snapshot, Task};
 use crate::reaper::Starved;
 use crate::schedule::CpuTime;
 use crate::sync::Guarded;
@@ -262,22 +263,24 @@ impl Thread {
         }
     }
 
-    /// Creates a thread in `task`, a clone, that goes on where `template`, its snapshot's thread, was stopped. It does not run
-    /// yet.
+    /// Creates a thread in `task`, a clone, that goes on where the thread of `base`, its snapshot, was stopped. It does not
+    /// run yet.
     ///
     /// # Errors
     /// [`Error::NoMemory`], [`Error::NotFound`] if the task's end has begun.
     pub(crate) fn begin_from(
         account: Ref<Account>,
         task: Ref<Task>,
-        template: Ref<Thread>,
-        fault_entry: (u64, u64),
+        base: Ref<Snapshot>,
     ) -> Result<Ref<Thread>, Error> {
         if !task.acquire() {
             return Err(Error::NotFound);
         }
+        let (template, fault_entry) = (base.thread(), base.fault_entry());
         let address = template.utcb.user_address();
-        let made = task.space.own_page(address).and_then(|frame| {
+        let known = (template.utcb.frame(), base.utcb_population());
+        let own = task.space.own_page(address, known);
+        let made = own.and_then(|frame| {
             let utcb = Utcb::at(frame, address);
             Thread::create_with(account, task, utcb, fault_entry, |context| {
                 // SAFETY: The context of a thread that is kept does not change any more.
@@ -507,6 +510,16 @@ impl Utcb {
     #[inline(always)]
     pub fn set(&self, index: usize, value: u64) {
         self.words()[index].store(value, Ordering::Relaxed);
+    }
+
+    /// What the page has in it.
+    pub(crate) fn population(&self) -> Population {
+        // SAFETY: The frame belongs to the thread until it is freed, and is only reached as atomics.
+        Population::of(unsafe { FrameMemory::new(self.frame()) })
+    }
+
+    fn frame(&self) -> PhysAddr {
+        PhysAddr(self.kernel_address(0) - crate::machine::machine_direct_map())
     }
 
     /// The address at which the thread's task sees it.

@@ -41,36 +41,22 @@ unsafe impl Sync for CapTable {}
 // SAFETY: As above.
 unsafe impl Send for CapTable {}
 
-impl Default for CapTable {
-    fn default() -> CapTable {
-        CapTable::new()
-    }
-}
-
 impl CapTable {
-    /// A table without slots yet.
-    #[inline(always)]
-    pub const fn new() -> CapTable {
-        CapTable {
-            near: [const { Slot::new() }; NEAR],
-            lock: SpinLock::new(Rank::CapTable, ()),
-            template: None,
-            first: AtomicPtr::new(core::ptr::null_mut()),
-            directory: AtomicPtr::new(core::ptr::null_mut()),
-            end: AtomicU32::new(0),
-            closed: AtomicBool::new(false),
-        }
-    }
-
-    /// A table that shows what `template` does until it is changed.
+    /// Writes a table that shows what `template` does until it is changed.
     ///
     /// # Safety
-    /// The template's memory stays until no CPU can see the new table any more.
+    /// The place is the caller's alone. The template's memory stays until no CPU can see the new table any more.
     #[inline(always)]
-    pub(crate) const unsafe fn with_template(template: Option<NonNull<CapTable>>) -> CapTable {
-        CapTable {
-            template,
-            ..CapTable::new()
+    pub(crate) unsafe fn write(place: *mut CapTable, template: Option<NonNull<CapTable>>) {
+        // SAFETY: All fields are written, in a place that nobody else uses. Slots of zeroes are empty.
+        unsafe {
+            (&raw mut (*place).near).write_bytes(0, 1);
+            (&raw mut (*place).lock).write(SpinLock::new(Rank::CapTable, ()));
+            (&raw mut (*place).template).write(template);
+            (&raw mut (*place).first).write(AtomicPtr::new(core::ptr::null_mut()));
+            (&raw mut (*place).directory).write(AtomicPtr::new(core::ptr::null_mut()));
+            (&raw mut (*place).end).write(AtomicU32::new(0));
+            (&raw mut (*place).closed).write(AtomicBool::new(false));
         }
     }
 

@@ -91,8 +91,7 @@ pub(super) fn spawn(call: &Call, snapshot: Ref<Snapshot>) -> Result<Outcome, Err
 }
 
 fn start(call: &Call, snapshot: Ref<Snapshot>, request: &Request, task: Ref<Task>) -> Result<(), Error> {
-    let template = snapshot.thread();
-    let thread = Thread::begin_from(request.account, task, template, snapshot.fault_entry())?;
+    let thread = Thread::begin_from(request.account, task, snapshot)?;
     if call.slot(words::HANDLER)? != CapIndex::NONE {
         let label = factory::gate_label(call.word(words::HANDLER_LABEL)?)?;
         factory::set_handler(call, thread, words::HANDLER, label)?;

@@ -208,7 +208,7 @@ fn begin_clone(
     if let Some(invocation) = account.invocation() {
         invocation.set_task(task);
     }
-    let thread = Thread::begin_from(account, task, snapshot.thread(), snapshot.fault_entry())?;
+    let thread = Thread::begin_from(account, task, snapshot)?;
     for own in snapshot.own_slots() {
         hold_own(account, thread, own)?;
     }

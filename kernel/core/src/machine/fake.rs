@@ -289,6 +289,22 @@ unsafe fn machine_copy_page(to: PhysAddr, from: PhysAddr) {
 }
 
 #[unsafe(no_mangle)]
+unsafe fn machine_copy_eighths(to: PhysAddr, from: PhysAddr, eighths: u8) {
+    const EIGHTH: usize = PAGE_SIZE as usize / 8;
+    assert!(to.0.max(from.0) < MEMORY && to != from);
+    for number in (0..8).filter(|number| eighths >> number & 1 != 0) {
+        // SAFETY: As above.
+        unsafe {
+            let (to, from) = (
+                pointer(to).add(number * EIGHTH),
+                pointer(from).add(number * EIGHTH),
+            );
+            core::ptr::copy_nonoverlapping(from, to, EIGHTH);
+        }
+    }
+}
+
+#[unsafe(no_mangle)]
 unsafe fn machine_switch(_from: *mut Context, _to: *const Context, _other_task: bool) {}
 
 #[unsafe(no_mangle)]

@@ -65,6 +65,8 @@ unsafe extern "Rust" {
     pub fn machine_zero_page(frame: PhysAddr);
     /// Copies a frame to another that nobody else uses.
     pub fn machine_copy_page(to: PhysAddr, from: PhysAddr);
+    /// Copies those eighths of a frame whose bits are set to the same place in another that nobody else uses.
+    pub fn machine_copy_eighths(to: PhysAddr, from: PhysAddr, eighths: u8);
     /// Saves the CPU state that is not in `from` yet (segment bases, floating-point control) and loads that of `to`;
     /// either may be null. `other_task`: nothing of the old task's registers may stay visible.
     pub fn machine_switch(from: *mut Context, to: *const Context, other_task: bool);

@@ -4,17 +4,19 @@
 //! What a frozen space shows of dataspaces: sealed ones stay mapped, and the frozen space's views keep them. Pages of
 //! unsealed ones are unmapped; each copy of the space has views of its own of them, so that they can be taken back page by
 //! page as from any space. A dataspace that is deleted takes the whole image along.
+#![expect(unsafe_code, reason = "pages are copied by address")]
 
 use super::address::PhysAddr;
 use super::layout::{Inner, Phase};
 use super::page_table::{Leaf, PageTable, Reclaim};
 use super::region::{Kind, Node, Region, Regions};
 use super::space::AddressSpace;
+use super::sparse::{self, Population};
 use crate::account::Account;
 use crate::object::{Header, Ref};
 use crate::sync::Guard;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering};
 use l4::region::Access;
 use l4::{Error, PAGE_SIZE};
 
@@ -27,6 +29,8 @@ pub(super) struct Image {
     frozen: AtomicBool,
     /// Copies need views of their own.
     has_unsealed: AtomicBool,
+    /// What the root table has in it.
+    root_population: AtomicU8,
     /// Root of the tree of regions.
     regions: AtomicPtr<Region>,
     /// The object that ends if a dataspace is taken away that the frozen space shows. Guarded by the space's lock.
@@ -38,6 +42,7 @@ impl Image {
         Image {
             frozen: AtomicBool::new(false),
             has_unsealed: AtomicBool::new(false),
+            root_population: AtomicU8::new(0),
             regions: AtomicPtr::new(core::ptr::null_mut()),
             owner: AtomicPtr::new(core::ptr::null_mut()),
         }
@@ -92,6 +97,8 @@ impl AddressSpace {
         }
         inner.holdings.clear();
         inner.phase = Phase::Frozen;
+        let population = inner.table.root_population().bits();
+        self.image.root_population.store(population, Ordering::Relaxed);
         let root = inner.regions.root().map_or(core::ptr::null_mut(), Node::as_ptr);
         self.image.regions.store(root, Ordering::Relaxed);
         let has_unsealed = inner.regions.iter().any(|region| region.shows_unsealed());
@@ -135,7 +142,8 @@ impl AddressSpace {
         if !image.image.frozen.load(Ordering::Acquire) {
             return Err(Error::Again);
         }
-        let table = PageTable::share(image.root(), &account)?;
+        let population = Population::from_bits(image.image.root_population.load(Ordering::Relaxed));
+        let table = PageTable::share(image.root(), population, &account)?;
         let regions = NonNull::new(image.image.regions.load(Ordering::Relaxed)).map(Node::from_raw);
         Ok(AddressSpace::with(account, table, Regions::borrow(regions)))
     }
@@ -152,11 +160,11 @@ impl AddressSpace {
     }
 
     /// Makes the page at `address` the space's own, with the contents it has, and returns its frame: for memory that
-    /// the kernel writes.
+    /// the kernel writes. Of one frame of the snapshot's it is `known` what it has in it.
     ///
     /// # Errors
     /// [`Error::NotFound`] if nothing is mapped there, [`Error::NoMemory`].
-    pub(crate) fn own_page(&self, address: u64) -> Result<PhysAddr, Error> {
+    pub(crate) fn own_page(&self, address: u64, known: (PhysAddr, Population)) -> Result<PhysAddr, Error> {
         debug_assert!(address.is_multiple_of(PAGE_SIZE));
         let inner = self.lock()?;
         let region = inner.regions.find(address).ok_or(Error::NotFound)?;
@@ -168,7 +176,17 @@ impl AddressSpace {
         if leaf.is_owned() {
             return Ok(leaf.frame());
         }
-        let copy = inner.copy_of(address, leaf.frame())?;
+        let population = if known.0 == leaf.frame() {
+            known.1
+        } else {
+            Population::UNKNOWN
+        };
+        // SAFETY: Who keeps the page does not change it as long as an entry shows it; the new frame is ours alone.
+        let copy = unsafe {
+            sparse::copy(leaf.frame(), population, |zeroed| {
+                inner.holdings.take_page(address, zeroed)
+            })
+        }?;
         slot.set(Leaf::owned(copy, region.access()));
         Ok(copy)
     }

@@ -22,6 +22,7 @@ mod layout;
 pub mod page_table;
 pub mod region;
 pub mod space;
+mod sparse;
 #[cfg(test)]
 mod tests;
 mod views;
@@ -31,3 +32,4 @@ pub use dataspace::Dataspace;
 pub use fault::FaultOutcome;
 pub use image::ImageSize;
 pub use space::{AddressSpace, RegionInfo};
+pub(crate) use sparse::Population;

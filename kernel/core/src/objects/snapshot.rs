@@ -16,13 +16,13 @@ use crate::account::Account;
 use crate::capability::{self, CapTable, Slot, SlotState};
 use crate::cpu::Domain;
 use crate::machine::machine_cpu;
-use crate::memory::{AddressSpace, ImageSize};
+use crate::memory::{AddressSpace, ImageSize, Population};
 use crate::object::{Header, Kind, Object, Ref};
 use crate::reaper;
 use crate::sync::{Rank, SpinLock};
 use crate::thread::{Content, State, Thread};
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use l4::{CapIndex, Error, Rights};
 
 /// Lists of clones; a CPU uses the one of its number modulo this.
@@ -55,6 +55,8 @@ pub struct Snapshot {
     cursor: AtomicU32,
     /// Entry and stack for faults that the thread handles itself.
     fault_entry: [AtomicU64; 2],
+    /// What the thread's UTCB has in it.
+    utcb_population: AtomicU8,
     /// Slots in which a clone has a capability to itself; 0 ends the list.
     own: [AtomicU64; MAX_OWN],
     /// Shards that have clones, each of which counts a reference; and [`ORPHANED`].
@@ -176,6 +178,7 @@ impl Snapshot {
             ready: AtomicBool::new(false),
             cursor: AtomicU32::new(0),
             fault_entry: [const { AtomicU64::new(0) }; 2],
+            utcb_population: AtomicU8::new(0),
             own: [const { AtomicU64::new(0) }; MAX_OWN],
             in_use: AtomicU32::new(0),
             clones: [const { SpinLock::new(Rank::Space, AtomicPtr::new(core::ptr::null_mut())) }; SHARDS],
@@ -240,6 +243,8 @@ impl Snapshot {
             && capability::clear_all(self.thread.erase(), budget)
             && self.task.space.freeze(budget)?;
         if done {
+            let population = self.thread.utcb().population();
+            self.utcb_population.store(population.bits(), Ordering::Relaxed);
             self.ready.store(true, Ordering::Release);
         }
         Ok(done)
@@ -340,6 +345,11 @@ impl Snapshot {
     pub(crate) fn fault_entry(&self) -> (u64, u64) {
         let [entry, stack] = &self.fault_entry;
         (entry.load(Ordering::Relaxed), stack.load(Ordering::Relaxed))
+    }
+
+    /// What the UTCB that clones begin with has in it.
+    pub(crate) fn utcb_population(&self) -> Population {
+        Population::from_bits(self.utcb_population.load(Ordering::Relaxed))
     }
 
     /// What clones begin with: the address space.

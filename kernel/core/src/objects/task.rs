@@ -72,22 +72,21 @@ impl Task {
         base: Option<Ref<Snapshot>>,
         space: impl FnOnce() -> Result<AddressSpace, Error>,
     ) -> Result<Ref<Task>, Error> {
-        // SAFETY: The task is written.
+        let template = base.map(|base| base.capabilities());
+        // SAFETY: All fields are written. The snapshot's task, whose table the template is, is freed after its clones.
         unsafe {
             Account::create_in_place(account, |header, place| {
                 let space = space()?;
-                place.write(Task {
-                    header,
-                    space,
-                    // SAFETY: The snapshot's task is freed after its clones.
-                    caps: CapTable::with_template(base.map(|base| base.capabilities())),
-                    threads: SpinLock::new(Rank::Space, ()),
-                    first_thread: AtomicPtr::new(core::ptr::null_mut()),
-                    cursor: AtomicU32::new(0),
-                    base,
-                    is_listed: AtomicBool::new(false),
-                    clone_links: CloneLinks::new(),
-                });
+                let task: *mut Task = place.as_mut_ptr();
+                (&raw mut (*task).header).write(header);
+                (&raw mut (*task).space).write(space);
+                CapTable::write(&raw mut (*task).caps, template);
+                (&raw mut (*task).threads).write(SpinLock::new(Rank::Space, ()));
+                (&raw mut (*task).first_thread).write(AtomicPtr::new(core::ptr::null_mut()));
+                (&raw mut (*task).cursor).write(AtomicU32::new(0));
+                (&raw mut (*task).base).write(base);
+                (&raw mut (*task).is_listed).write(AtomicBool::new(false));
+                (&raw mut (*task).clone_links).write(CloneLinks::new());
                 Ok(())
             })
         }

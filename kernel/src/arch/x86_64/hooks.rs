@@ -175,6 +175,18 @@ unsafe fn machine_copy_page(to: PhysAddr, from: PhysAddr) {
     unsafe { memory_functions::copy_page(to, from) };
 }
 
+/// # Safety
+/// Both frames are RAM, nobody refers to `to`, nobody writes to `from`.
+#[unsafe(no_mangle)]
+unsafe fn machine_copy_eighths(to: PhysAddr, from: PhysAddr, eighths: u8) {
+    let (to, from) = (
+        (paging::DIRECT_MAP + to.0) as *mut u8,
+        (paging::DIRECT_MAP + from.0) as *const u8,
+    );
+    // SAFETY: RAM is mapped writable in the direct map; otherwise the caller's promise.
+    unsafe { memory_functions::copy_eighths(to, from, eighths) };
+}
+
 /// What XRSTOR loads to put the x87 unit into its initial state.
 pub(super) static INITIAL_FLOATING_POINT: XsaveArea = XsaveArea::initial();
 

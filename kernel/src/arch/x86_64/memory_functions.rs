@@ -200,6 +200,7 @@ bcmp:
 
 /// Bytes of a page.
 const PAGE: usize = 4096;
+const EIGHTH: usize = PAGE / 8;
 
 /// Fills the page at `page` with zeros.
 ///
@@ -269,5 +270,43 @@ pub(crate) unsafe fn copy_page(to: *mut u8, from: *const u8) {
             out("ymm1") _,
             options(nostack),
         );
+    }
+}
+
+/// Copies those eighths of the page at `from` whose bits are set to the same place of the page at `to`.
+///
+/// # Safety
+/// As [`copy_page`].
+pub(crate) unsafe fn copy_eighths(to: *mut u8, from: *const u8, eighths: u8) {
+    let mut left = eighths;
+    while left != 0 {
+        let start = left.trailing_zeros() as usize * EIGHTH;
+        left &= left - 1;
+        // SAFETY: the eighth lies in the pages.
+        let (to, from) = unsafe { (to.add(start), from.add(start)) };
+        if !Features::AVX.present() {
+            // SAFETY: the caller's promise.
+            unsafe { core::ptr::copy_nonoverlapping(from, to, EIGHTH) };
+            continue;
+        }
+        // SAFETY: reads and writes exactly the eighth's 512 bytes, with instructions that the processor has.
+        unsafe {
+            asm!(
+                ".set position, 0",
+                ".rept 8",
+                "vmovdqa ymm0, [{from} + position]",
+                "vmovdqa ymm1, [{from} + position + 32]",
+                "vmovdqa [{to} + position], ymm0",
+                "vmovdqa [{to} + position + 32], ymm1",
+                ".set position, position + 64",
+                ".endr",
+                "vzeroupper",
+                to = in(reg) to,
+                from = in(reg) from,
+                out("ymm0") _,
+                out("ymm1") _,
+                options(nostack),
+            );
+        }
     }
 }

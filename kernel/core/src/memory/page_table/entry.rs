@@ -1,6 +1,7 @@
 //! Entries of page tables.
 
 use super::index;
+use crate::memory::Population;
 use crate::memory::address::{PhysAddr, WORDS_PER_FRAME};
 use core::sync::atomic::{AtomicU64, Ordering};
 use l4::PAGE_SIZE;
@@ -17,6 +18,8 @@ pub(super) const DIRTY: u64 = 1 << 6;
 /// entry without it shows a frame that a dataspace or a snapshot keeps, or names a table that a snapshot shares, which is
 /// copied before anything in it changes.
 pub(super) const OWNED: u64 = 1 << 9;
+/// Software's bits, of an entry that names a table which a snapshot shares: the table's [`Population`].
+pub(super) const POPULATION_SHIFT: u32 = 52;
 pub(super) const NO_EXECUTE: u64 = 1 << 63;
 pub(super) const FRAME_MASK: u64 = 0x000f_ffff_ffff_f000;
 pub(super) const TABLE_FLAGS: u64 = PRESENT | WRITABLE | USER | ACCESSED | OWNED;
@@ -60,6 +63,12 @@ impl Leaf {
     #[inline]
     pub(crate) const fn frame(self) -> PhysAddr {
         PhysAddr(self.0 & FRAME_MASK)
+    }
+
+    /// What the table that the entry names has in it.
+    #[inline]
+    pub(super) const fn population(self) -> Population {
+        Population::from_bits((self.0 >> POPULATION_SHIFT) as u8)
     }
 
     /// Tells whether the frame goes with the entry.

@@ -2,9 +2,10 @@
 //! them, so that a copy of a table is a plain copy and owns nothing.
 #![expect(unsafe_code, reason = "records are freed by hand")]
 
-use super::entry::{OWNED, WRITABLE, load, store};
+use super::entry::{OWNED, POPULATION_SHIFT, WRITABLE, load, store};
 use super::{PageTable, ROOT_LEVEL};
 use crate::account::{Account, UNIT};
+use crate::memory::Population;
 use crate::memory::address::{FrameMemory, PhysAddr, WORDS_PER_FRAME};
 use core::ptr::NonNull;
 use l4::Error;
@@ -151,7 +152,8 @@ fn freeze_table(
         }
         *budget = budget.saturating_sub(TABLE_COST);
         records.add(child, level == 1, account)?;
-        store(entry, owned.0 & !(OWNED | WRITABLE));
+        let population = u64::from(Population::of(child).bits()) << POPULATION_SHIFT;
+        store(entry, owned.0 & !(OWNED | WRITABLE) | population);
     }
     Ok(true)
 }

@@ -17,6 +17,7 @@ pub(crate) use reclaim::Reclaim;
 
 use super::address::{FrameMemory, PhysAddr, WORDS_PER_FRAME};
 use super::holdings::Holdings;
+use super::sparse::Population;
 use crate::account::Account;
 use crate::machine::{machine_copy_page, machine_kernel_root};
 use core::sync::atomic::Ordering;
@@ -76,6 +77,11 @@ impl PageTable {
     /// The root table.
     pub(crate) fn root(self) -> PhysAddr {
         self.root.frame()
+    }
+
+    /// What the root table has in it.
+    pub(crate) fn root_population(self) -> Population {
+        Population::of(self.root)
     }
 
     /// Gives the root table back; nothing below may be the space's own any more.

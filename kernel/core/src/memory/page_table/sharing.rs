@@ -4,22 +4,25 @@
 use super::entry::{Leaf, OWNED, PRESENT, Slot, TABLE_FLAGS, load, store};
 use super::{Missing, PageTable, ROOT_LEVEL, Reclaim, index, span};
 use crate::account::Account;
-use crate::machine::machine_copy_page;
 use crate::memory::address::{FrameMemory, PhysAddr};
 use crate::memory::holdings::Holdings;
+use crate::memory::sparse::{self, Population};
 use core::sync::atomic::{AtomicU64, Ordering};
 use l4::Error;
 
 impl PageTable {
-    /// Tables that show what those of `image`, a snapshot, show, and share all of them but the root.
+    /// Tables that show what those of `image`, the root of a snapshot, show, and share all of them but the root.
     ///
     /// # Errors
     /// [`Error::NoMemory`].
-    pub(crate) fn share(image: PhysAddr, account: &Account) -> Result<PageTable, Error> {
-        let root = account.allocate_frame(false)?;
-        // SAFETY: The frame is new and ours alone. The image's root changes no more.
+    pub(crate) fn share(
+        image: PhysAddr,
+        population: Population,
+        account: &Account,
+    ) -> Result<PageTable, Error> {
+        // SAFETY: The image's root changes no more; the new frame is ours alone.
         let root = unsafe {
-            machine_copy_page(root, image);
+            let root = sparse::copy(image, population, |zeroed| account.allocate_frame(zeroed))?;
             FrameMemory::new(root)
         };
         Ok(PageTable { root })
@@ -81,14 +84,15 @@ impl PageTable {
         level: u32,
         holdings: &Holdings,
     ) -> Result<FrameMemory, Error> {
-        let copy = holdings.take_table(address, level, false)?;
-        // SAFETY: The new frame is ours alone; a shared table is not written by anybody.
-        let table = unsafe {
-            machine_copy_page(copy, shared.frame());
-            FrameMemory::new(copy)
-        };
+        // SAFETY: A shared table is not written by anybody; the new frame is ours alone.
+        let copy = unsafe {
+            sparse::copy(shared.frame(), shared.population(), |zeroed| {
+                holdings.take_table(address, level, zeroed)
+            })
+        }?;
         store(entry, copy.0 | TABLE_FLAGS);
-        Ok(table)
+        // SAFETY: As above.
+        Ok(unsafe { FrameMemory::new(copy) })
     }
 
     /// Makes the tables of level 0 in a range the space's own, so that its pages can be changed. With `unlink`, shared
