@@ -3,14 +3,16 @@
 use crate::check_eq;
 use crate::harness::{FACTORY, Failure, PRIORITY, settled_counters};
 use crate::partner::{LABEL, Partner, Place, Role};
+use alloc::sync::Arc;
 use alloc::vec;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use l4::cap::SendItem;
 use l4::object::{
-    CLONE_HEAD_WORDS, CallFailure, Factory, FactoryInfo, GateBinding, GateCounts, MapEntry, Placement,
-    Snapshot, SpawnGate, Task, Thread,
+    CLONE_HEAD_WORDS, CallFailure, CloneFailure, Factory, FactoryInfo, FailureReason, GateBinding,
+    GateCounts, MapEntry, Placement, Snapshot, SpawnGate, Task, Thread,
 };
 use l4::{CapIndex, Error, IpcError, NEVER, Rights, Selector, Tag, Utcb, syscall};
+use l4re::thread::{Builder, JoinHandle};
 use l4re::{OwnedCap, Slot, clock, server, slots, thread};
 
 /// What a clone is told to do, in the first word behind those of the kernel; the second one is its argument.
@@ -325,6 +327,14 @@ impl Gate {
         call(self.cap.index(), command, argument, NEVER).map(|_| Utcb::current().word(0))
     }
 
+    /// What a clone was given.
+    pub(crate) fn report(&self, argument: u64) -> Result<[u64; 9], CallFailure> {
+        self.call(Do::Report, argument)?;
+        let mut words = [0; 9];
+        Utcb::current().read(0, &mut words);
+        Ok(words)
+    }
+
     /// Calls it with a capability.
     pub(crate) fn call_with(&self, command: Do, argument: u64, cap: CapIndex) -> Result<Tag, CallFailure> {
         let utcb = Utcb::current();
@@ -350,4 +360,47 @@ pub(crate) fn call(gate: CapIndex, command: Do, argument: u64, deadline: u64) ->
     utcb.write(CLONE_HEAD_WORDS, &[command as u64, argument]);
     let received = syscall::call_until(gate, Tag::new(9, CLONE_HEAD_WORDS + 2, 0), deadline);
     CallFailure::check(received, utcb)
+}
+
+/// A failure of which no more is known than the reason.
+pub(crate) fn failed(reason: FailureReason) -> CallFailure {
+    CallFailure::Clone(CloneFailure::new(reason))
+}
+
+/// A thread that calls a gate and notes the result: the answer's first word, or a negated error.
+pub(crate) struct Caller(pub(crate) JoinHandle);
+
+pub(crate) const UNSET: i64 = i64::MIN;
+pub(crate) const FAILED: i64 = -10_000;
+
+impl Caller {
+    pub(crate) fn start(
+        gate: &Gate,
+        command: Do,
+        argument: u64,
+        cpu: u32,
+        result: &Arc<AtomicI64>,
+    ) -> Result<Caller, Error> {
+        let (result, gate) = (result.clone(), gate.cap.index());
+        result.store(UNSET, Ordering::SeqCst);
+        let placement = Placement {
+            cpu,
+            priority: PRIORITY + 1,
+            slice_us: 0,
+        };
+        let builder = Builder {
+            placement,
+            ..Builder::default()
+        };
+        let call = move || {
+            let code = match call(gate, command, argument, NEVER) {
+                Ok(_) => Utcb::current().word(0) as i64,
+                Err(CallFailure::Refused(error)) => -error.number(),
+                Err(CallFailure::Ipc(error)) => -Error::Ipc(error).number(),
+                Err(CallFailure::Clone(failure)) => FAILED - failure.reason as i64,
+            };
+            result.store(code, Ordering::SeqCst);
+        };
+        builder.spawn(call).map(Caller)
+    }
 }

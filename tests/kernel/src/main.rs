@@ -11,6 +11,7 @@ mod capabilities;
 mod dataspaces;
 mod deletion;
 mod exceptions;
+mod gate_ends;
 mod gate_worker;
 mod harness;
 mod ipc;
@@ -50,6 +51,7 @@ const SUITES: &[&[harness::Test]] = &[
     scheduling::TESTS,
     snapshots::TESTS,
     spawn_gates::TESTS,
+    gate_ends::TESTS,
     deletion::TESTS,
 ];
 

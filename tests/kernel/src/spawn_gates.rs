@@ -1,17 +1,15 @@
 //! Spawn gates: each call begins a clone, whose answer is the reply.
 
-use crate::gate_worker::{ANSWER, Do, Gate, MEMORY_PAGES, Template, call};
-use crate::harness::{FACTORY, PRIORITY, Test, TestResult, eventually, other_cpu, settled_counters};
+use crate::gate_worker::{ANSWER, Caller, Do, MEMORY_PAGES, Template, call, failed};
+use crate::harness::{FACTORY, Test, TestResult, other_cpu, settled_counters};
 use crate::{check, check_eq, tests};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicI64, Ordering};
 use l4::object::{
-    CLONE_DEPTH_MAX, CLONE_HEAD_WORDS, CallFailure, CloneFailure, FailureReason, GateBinding, Placement,
-    SpawnGate, Task,
+    CLONE_DEPTH_MAX, CLONE_HEAD_WORDS, CallFailure, CloneFailure, FailureReason, GateBinding, SpawnGate, Task,
 };
 use l4::{CapIndex, Error, IpcError, NEVER, Tag, Utcb, syscall};
-use l4re::thread::{Builder, JoinHandle};
 use l4re::{Slot, clock, server};
 
 pub(crate) const TESTS: &[Test] = tests![spawn_gates:
@@ -23,23 +21,12 @@ pub(crate) const TESTS: &[Test] = tests![spawn_gates:
     failures_tell_why,
     errors_can_not_be_forged,
     the_right_to_answer_stays_and_is_used_once,
-    deadlines_end_clones,
-    a_caller_that_goes_takes_its_clone_along,
-    live_clones_are_limited,
     nested_clones_inherit,
-    a_deleted_gate_lets_its_clones_finish,
-    what_a_gate_rests_on_takes_the_clones_along,
-    clones_fail_for_want_of_memory_and_leave_nothing,
-    thousands_of_calls_leave_nothing,
     failures_trigger_the_watcher,
 ];
 
 const OWN: Task = Task(CapIndex::TASK);
 const NUMBER_FLAG: u64 = 1 << 63;
-
-fn failed(reason: FailureReason) -> CallFailure {
-    CallFailure::Clone(CloneFailure::new(reason))
-}
 
 /// Why a call failed, without what else is known.
 fn reason(result: Result<u64, CallFailure>) -> Option<FailureReason> {
@@ -49,13 +36,6 @@ fn reason(result: Result<u64, CallFailure>) -> Option<FailureReason> {
     }
 }
 
-fn report(gate: &Gate, argument: u64) -> Result<[u64; 9], CallFailure> {
-    gate.call(Do::Report, argument)?;
-    let mut words = [0; 9];
-    Utcb::current().read(0, &mut words);
-    Ok(words)
-}
-
 fn a_call_is_answered_by_a_clone() -> TestResult {
     let template = Template::new()?;
     let gate = template.gate()?;
@@ -63,7 +43,8 @@ fn a_call_is_answered_by_a_clone() -> TestResult {
     let before = template.used()?;
     let mut seen = Vec::new();
     for round in 0..20 {
-        let words = report(&gate, round)
+        let words = gate
+            .report(round)
             .map_err(|failure| crate::harness::Failure::new(format_args!("{failure}")))?;
         let [
             number,
@@ -269,120 +250,6 @@ fn the_right_to_answer_stays_and_is_used_once() -> TestResult {
     Ok(())
 }
 
-fn deadlines_end_clones() -> TestResult {
-    let template = Template::new()?;
-    let gate = template.bind(&GateBinding {
-        deadline_ns: 20_000_000,
-        ..template.binding()
-    })?;
-    // The gate's deadline is the clone's fault, the caller's own is not.
-    for command in [Do::Spin, Do::Sleep] {
-        let begin = clock::now_ns();
-        check_eq!(gate.call(command, 0), Err(failed(FailureReason::Deadline)));
-        check!(clock::now_ns() - begin >= 20_000_000);
-        let own = call(gate.cap.index(), command, 0, clock::after(2_000_000));
-        check_eq!(own, Err(CallFailure::Ipc(IpcError::ReceiveTimeout)));
-    }
-    let before = clock::now_ns();
-    let [_, deadline, ..] = report(&gate, 0).map_err(|_| Error::Io)?;
-    check!(deadline >= before + 20_000_000 && deadline <= clock::now_ns() + 20_000_000);
-    let sooner = clock::after(15_000_000);
-    let tag = call(gate.cap.index(), Do::Report, 0, sooner);
-    check!(tag.is_err() || Utcb::current().word(1) <= sooner);
-    let counts = gate.settled()?;
-    check_eq!(counts.failed[FailureReason::Deadline as usize], 2);
-    check!(counts.abandoned >= 2 && counts.live == 0);
-    Ok(())
-}
-
-/// A thread that calls a gate and notes the result: the answer's first word, or a negated error.
-struct Caller(JoinHandle);
-
-const UNSET: i64 = i64::MIN;
-const FAILED: i64 = -10_000;
-
-impl Caller {
-    fn start(
-        gate: &Gate,
-        command: Do,
-        argument: u64,
-        cpu: u32,
-        result: &Arc<AtomicI64>,
-    ) -> Result<Caller, Error> {
-        let (result, gate) = (result.clone(), gate.cap.index());
-        result.store(UNSET, Ordering::SeqCst);
-        let placement = Placement {
-            cpu,
-            priority: PRIORITY + 1,
-            slice_us: 0,
-        };
-        let builder = Builder {
-            placement,
-            ..Builder::default()
-        };
-        let call = move || {
-            let code = match call(gate, command, argument, NEVER) {
-                Ok(_) => Utcb::current().word(0) as i64,
-                Err(CallFailure::Refused(error)) => -error.number(),
-                Err(CallFailure::Ipc(error)) => -Error::Ipc(error).number(),
-                Err(CallFailure::Clone(failure)) => FAILED - failure.reason as i64,
-            };
-            result.store(code, Ordering::SeqCst);
-        };
-        builder.spawn(call).map(Caller)
-    }
-}
-
-fn a_caller_that_goes_takes_its_clone_along() -> TestResult {
-    let template = Template::new()?;
-    let gate = template.gate()?;
-    let before = template.used()?;
-    let result = Arc::new(AtomicI64::new(0));
-    for command in [Do::Sleep, Do::Spin] {
-        let caller = Caller::start(&gate, command, 0, 0, &result)?;
-        check!(eventually(|| gate.counts().is_ok_and(|counts| counts.live == 1)));
-        caller.0.kill()?;
-        check_eq!(result.load(Ordering::SeqCst), UNSET);
-        check!(eventually(|| gate.counts().is_ok_and(|counts| counts.live == 0)));
-        let caller = Caller::start(&gate, command, 0, 0, &result)?;
-        let thread = l4::object::Thread(caller.0.cap());
-        check!(eventually(|| gate.counts().is_ok_and(|counts| counts.live == 1)));
-        thread.ex_regs(u64::MAX, u64::MAX, l4::protocol::thread::EX_REGS_CANCEL)?;
-        caller.0.join()?;
-        check_eq!(
-            result.load(Ordering::SeqCst),
-            -Error::Ipc(IpcError::ReceiveCanceled).number()
-        );
-    }
-    let counts = gate.settled()?;
-    check_eq!((counts.started, counts.abandoned, counts.live), (4, 4, 0));
-    check_eq!(template.used()?, before);
-    Ok(())
-}
-
-fn live_clones_are_limited() -> TestResult {
-    let template = Template::new()?;
-    let gate = template.bind(&GateBinding {
-        live_limit: 3,
-        ..template.binding()
-    })?;
-    let result = Arc::new(AtomicI64::new(0));
-    let callers = (0..3)
-        .map(|_| Caller::start(&gate, Do::Sleep, 0, 0, &result))
-        .collect::<Result<Vec<_>, _>>()?;
-    check!(eventually(|| gate
-        .counts()
-        .is_ok_and(|counts| counts.started == 3)));
-    check_eq!(gate.call(Do::Report, 0), Err(CallFailure::Refused(Error::Again)));
-    callers
-        .into_iter()
-        .try_for_each(|caller| caller.0.kill().map(drop))?;
-    check_eq!(gate.settled()?.live, 0);
-    check_eq!(gate.call(Do::AnswerBySend, 1), Ok(1));
-    check_eq!(gate.settled()?.refused, 1);
-    Ok(())
-}
-
 fn nested_clones_inherit() -> TestResult {
     let template = Template::new()?;
     let gate = template.bind(&GateBinding {
@@ -435,117 +302,6 @@ fn call_nested(gate: CapIndex, command: Do, deadline: u64) -> Result<Tag, CallFa
     utcb.write(CLONE_HEAD_WORDS + 2, &item.words());
     let received = syscall::call_until(gate, Tag::new(0, CLONE_HEAD_WORDS + 2, 1), deadline);
     CallFailure::check(received, utcb)
-}
-
-fn a_deleted_gate_lets_its_clones_finish() -> TestResult {
-    let template = Template::new()?;
-    let before = template.used()?;
-    let gate = template.gate()?;
-    let result = Arc::new(AtomicI64::new(0));
-    let caller = Caller::start(&gate, Do::Sleep, 0, 0, &result)?;
-    check!(eventually(|| gate.counts().is_ok_and(|counts| counts.live == 1)));
-    gate.cap.delete()?;
-    clock::sleep(2_000_000);
-    check_eq!(result.load(Ordering::SeqCst), UNSET);
-    check!(template.used()? > before);
-    caller.0.kill()?;
-    check_eq!(template.used()?, before);
-    Ok(())
-}
-
-fn what_a_gate_rests_on_takes_the_clones_along() -> TestResult {
-    let destroyed = FAILED - FailureReason::Destroyed as i64;
-    for account in [false, true] {
-        let template = Template::new()?;
-        let gate = template.gate()?;
-        let result = Arc::new(AtomicI64::new(0));
-        let caller = Caller::start(&gate, Do::Sleep, 0, 0, &result)?;
-        check!(eventually(|| gate.counts().is_ok_and(|counts| counts.live == 1)));
-        if account {
-            OWN.delete(template.account.index())?;
-        } else {
-            OWN.delete(template.snapshot.index())?;
-        }
-        caller.0.join()?;
-        check_eq!(result.load(Ordering::SeqCst), destroyed);
-        if !account {
-            check_eq!(gate.settled()?.live, 0);
-            check_eq!(
-                gate.call(Do::Report, 0),
-                Err(CallFailure::Refused(Error::NotFound))
-            );
-        }
-    }
-    Ok(())
-}
-
-fn clones_fail_for_want_of_memory_and_leave_nothing() -> TestResult {
-    let template = Template::new()?;
-    let mut answered = 0;
-    for pages in 1..=40 {
-        let gate = template.bind(&GateBinding {
-            memory_bytes: pages << 12,
-            ..template.binding()
-        })?;
-        let before = settled_counters()?;
-        match gate.call(Do::AnswerBySend, pages) {
-            Ok(word) => {
-                check_eq!(word, pages);
-                answered += 1;
-            }
-            Err(CallFailure::Refused(Error::NoMemory)) => check_eq!(answered, 0),
-            Err(CallFailure::Clone(failure)) => {
-                check_eq!((failure.reason, answered), (FailureReason::Quota, 0));
-            }
-            Err(other) => return Err(crate::harness::Failure::new(format_args!("{other}"))),
-        }
-        check_eq!(gate.settled()?.live, 0);
-        let after = settled_counters()?;
-        check_eq!(after.capabilities, before.capabilities);
-        check_eq!(
-            (after.tasks, after.threads, after.factories),
-            (before.tasks, before.threads, before.factories)
-        );
-    }
-    check!(answered > 20);
-    Ok(())
-}
-
-fn thousands_of_calls_leave_nothing() -> TestResult {
-    let template = Template::new()?;
-    let gate = template.gate()?;
-    let commands = [
-        Do::AnswerBySend,
-        Do::AnswerByReply,
-        Do::Exit,
-        Do::DropAnswer,
-        Do::Fault,
-        Do::DropTask,
-    ];
-    let rounds = |count: u64| -> TestResult {
-        for round in 0..count {
-            let command = commands[(round % 97) as usize % commands.len()];
-            // It may be that those before are not gone yet.
-            if let Err(CallFailure::Refused(error)) = gate.call(command, 0x10) {
-                check_eq!(error, Error::Again);
-            }
-        }
-        Ok(())
-    };
-    rounds(100)?;
-    let (used, before) = (template.used()?, settled_counters()?);
-    let start = gate.settled()?;
-    rounds(4000)?;
-    check_eq!(template.used()?, used);
-    let after = settled_counters()?;
-    check_eq!(after.free_frames, before.free_frames);
-    check_eq!(after.capabilities, before.capabilities);
-    let counts = gate.settled()?;
-    check_eq!(counts.live, 0);
-    // A core that is never idle keeps up with what it ends.
-    check_eq!(counts.refused, 0);
-    check_eq!(counts.started - start.started, 4000);
-    Ok(())
 }
 
 fn failures_trigger_the_watcher() -> TestResult {
