@@ -160,6 +160,15 @@ pub(super) const FIGURES: &[Figure] = &[
     instructions("clone_lifecycle", "the same with a task that begins from a snapshot", 10_000.0, &[VFORK, ZYGOTE]),
     instructions("spawn_gate_call", "call of a spawn gate, whose clone answers at once: call to reply", 6_000.0, FRESH),
     instructions("spawn_gate_cycle", "the same with tear-down, 1,000 back to back", 8_000.0, FRESH),
+    Figure {
+        unit: "tasks",
+        goal: Some(Goal::AtLeast(25_000.0)),
+        ..shown("clones_in_1gib", "waiting tasks begun from one snapshot, each with an account, in 1 GiB", &[])
+    },
+    Figure {
+        unit: "KiB",
+        ..shown("task_clone_kib", "free memory that each of them takes", WAITING)
+    },
     shown("begin_boot", "runtime, function and a request that write pages: task made, all three, destroyed", &[]),
     shown("begin_runtime_layer", "the same from a snapshot behind the runtime", &[]),
     shown("begin_two_layers", "the same from a snapshot behind the function, above that one", &[]),

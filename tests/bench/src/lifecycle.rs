@@ -1,6 +1,6 @@
 //! Creating a task and a thread, starting it, one IPC, and its end until its frames are free again.
 
-use crate::{OWN_MODULE, layers, report};
+use crate::{OWN_MODULE, density, layers, report};
 use l4::object::{
     CLONE_HEAD_WORDS, Debug, Factory, GateBinding, MapEntry, Placement, Scheduler, Snapshot, Spawn, Start,
     Task, Thread,
@@ -65,7 +65,8 @@ pub(crate) fn run() -> Result<(), Error> {
     settle()?;
     report("task_lifecycle", clock::now_ns() - start, COUNT);
     clones(code, &gate, indices)?;
-    layers::run(code, &gate)
+    layers::run(code, &gate)?;
+    density::run(code, &gate)
 }
 
 fn live_once(code: Region, gate: &OwnedCap, slots: [CapIndex; 3]) -> Result<(), Error> {

@@ -7,6 +7,7 @@
 
 extern crate alloc;
 
+mod density;
 mod fault;
 mod ipc;
 mod layers;
@@ -57,8 +58,13 @@ fn measure(
 
 /// Prints `total` nanoseconds over `count` operations.
 fn report(name: &str, total: u64, count: u64) {
+    report_in(name, "instructions", total, count);
+}
+
+/// Prints `total` of a unit over `count`.
+fn report_in(name: &str, unit: &str, total: u64, count: u64) {
     let (whole, tenths) = (total / count, total % count * 10 / count);
-    println!("BENCH {{\"name\":\"{name}\",\"unit\":\"instructions\",\"value\":{whole}.{tenths}}}");
+    println!("BENCH {{\"name\":\"{name}\",\"unit\":\"{unit}\",\"value\":{whole}.{tenths}}}");
 }
 
 fn null_call() -> Result<(), l4::Error> {
