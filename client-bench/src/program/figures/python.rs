@@ -8,7 +8,7 @@ use l4re::faas::{RomFunction, Session};
 /// Measured invocations, back to back.
 const COUNT: u64 = 100;
 /// Live workers for the figure of their memory: each has the right to all that the function may use.
-const WORKERS: u32 = 6;
+const WORKERS: u32 = 2;
 
 /// Measures and prints.
 pub(super) fn measure(machine: &Machine, session: &Session, function: &RomFunction) -> Result<(), Failed> {

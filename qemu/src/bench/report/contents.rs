@@ -42,17 +42,17 @@ pub(super) struct Card {
 /// The comparisons at the top.
 pub(super) const CARDS: &[Card] = &[
     Card {
-        text: "what a fresh function costs from a zygote that forks",
+        text: "instructions of an invocation from a snapshot: Linux, with a zygote that forks",
         own: "invoke_snapshot_cycle",
         other: "zygote",
     },
     Card {
-        text: "what it costs in the smallest container",
+        text: "the same: Linux, with the smallest container",
         own: "invoke_snapshot_cycle",
         other: "container",
     },
     Card {
-        text: "the memory of one that waits",
+        text: "memory of a waiting clone: Linux, a forked child",
         own: "clone_memory_kib",
         other: "forked_child",
     },

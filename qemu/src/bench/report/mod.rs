@@ -230,7 +230,7 @@ impl Session<'_> {
     }
 }
 
-/// Text as HTML and SVG have it, in attributes as well.
+/// Text as HTML and SVG have it, in attributes as well. Consoles' control characters are left out.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -239,6 +239,7 @@ fn escape(text: &str) -> String {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
+            other if other.is_control() && other != '\n' => {}
             _ => escaped.push(character),
         }
     }

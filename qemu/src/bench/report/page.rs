@@ -55,7 +55,16 @@ fn problems(report: &Report) -> String {
     }
     let mut html = String::from("<section class=\"problems\"><h2>Not everything worked</h2>\n");
     for problem in &report.problems {
-        let _ = writeln!(html, "<pre>{}</pre>", escape(problem));
+        // A machine's console comes before the word on what went wrong with it.
+        let last = problem.lines().next_back().unwrap_or_default();
+        let _ = writeln!(html, "<p>{}</p>", escape(last));
+        if last.len() < problem.len() {
+            let _ = writeln!(
+                html,
+                "<details><summary>what was printed</summary><pre>{}</pre></details>",
+                escape(problem)
+            );
+        }
     }
     html + "</section>\n"
 }

@@ -126,9 +126,12 @@ fn the_page_needs_nothing_from_elsewhere() {
 
 #[test]
 fn problems_come_first_and_cannot_break_the_page() {
-    let page = page_of(&report(&["apt-get download x: </script><b>no network"]));
+    let page = page_of(&report(&[
+        "\u{1b}[36mconsole\napt-get download x: </script><b>no network",
+    ]));
     assert_well_formed(&page);
-    assert!(page.contains("apt-get download x: &lt;/script&gt;"));
+    assert!(page.contains("<p>apt-get download x: &lt;/script&gt;"));
+    assert!(page.contains("<pre>[36mconsole\n"));
     assert!(page.find("Not everything worked").unwrap() < page.find("Figures and goals").unwrap());
 }
 
