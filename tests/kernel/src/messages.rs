@@ -398,6 +398,10 @@ fn a_utcb_that_changes_meanwhile_harms_nobody() -> TestResult {
         delivered += u64::from(result.is_ok());
     }
     stop.store(true, Ordering::Relaxed);
+    // Until it has stopped, it may change the words of any system call.
+    while !scribbler.is_finished() {
+        core::hint::spin_loop();
+    }
     scribbler.join()?;
     check!(delivered > 0);
     check_eq!(pass(partner.gate.index(), &[])?, [0, 0, 0, 0]);
