@@ -133,18 +133,22 @@ pub extern "C" fn call_gate(_context: *mut Context, slot: &Slot) -> *mut Context
     let cpu = Cpu::this();
     match invoke::call_plainly(cpu, slot) {
         Some(partner) => enter(cpu, partner),
-        None => call_otherwise(cpu),
+        None => call_otherwise(cpu, slot),
     }
 }
 
 #[inline(never)]
-fn call_otherwise(cpu: &'static Cpu) -> *mut Context {
+fn call_otherwise(cpu: &'static Cpu, slot: &Slot) -> *mut Context {
     let Some(thread) = cpu.current() else {
         return leave(cpu);
     };
     let [selector, tag, send_deadline, receive_deadline] =
         thread.with_own_context(|context| [context.rdx, context.rax, context.r8, context.r9]);
-    other_system_call(cpu, selector, tag, send_deadline, receive_deadline)
+    let operands = Operands::new(selector, tag, send_deadline, receive_deadline);
+    match invoke::call_of_invocation(thread, slot, &operands) {
+        Some(goes_on) => leave_or_find(cpu, goes_on),
+        None => other_system_call(cpu, selector, tag, send_deadline, receive_deadline),
+    }
 }
 
 /// A `syscall` instruction of any other form. `context` has all of the thread's registers that count, and gets the results.
@@ -180,7 +184,12 @@ fn other_system_call(
     if let Some(partner) = invoke::go_directly(cpu, thread, &operands) {
         return enter(cpu, partner);
     }
-    if !invoke::system_call(thread, &operands) {
+    leave_or_find(cpu, invoke::system_call(thread, &operands))
+}
+
+#[inline(always)]
+fn leave_or_find(cpu: &'static Cpu, goes_on: bool) -> *mut Context {
+    if !goes_on {
         // As in `finish`.
         cpu.due.store(true, Ordering::Relaxed);
     }

@@ -158,8 +158,8 @@ pub(super) const FIGURES: &[Figure] = &[
     instructions("page_fault", "touch of a fresh anonymous page", 1_000.0, &[("anonymous page fault", "page_fault")]),
     instructions("task_lifecycle", "create task and thread, start, one message, destroy", 15_000.0, &[VFORK]),
     instructions("clone_lifecycle", "the same with a task that begins from a snapshot", 10_000.0, &[VFORK, ZYGOTE]),
-    instructions("spawn_gate_call", "call of a spawn gate, whose clone answers at once: call to reply", 6_000.0, FRESH),
-    instructions("spawn_gate_cycle", "the same with tear-down, 1,000 back to back", 8_000.0, FRESH),
+    instructions("spawn_gate_call", "call of a spawn gate, whose clone answers at once: call to reply", 4_500.0, FRESH),
+    instructions("spawn_gate_cycle", "the same with tear-down, 1,000 back to back", 7_500.0, FRESH),
     Figure {
         unit: "tasks",
         goal: Some(Goal::AtLeast(25_000.0)),

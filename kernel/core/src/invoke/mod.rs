@@ -13,7 +13,7 @@ mod spawn_gate;
 mod task;
 mod thread;
 
-use crate::capability::{Capability, Slot};
+use crate::capability::{Capability, Slot, SlotState};
 use crate::cpu::{Cpu, Domain};
 use crate::ipc::{self, Replied, Sent, direct};
 use crate::object::{Header, Kind, Ref};
@@ -133,6 +133,26 @@ pub(crate) fn go_directly(
     };
     let message = (tag, operands.receive_deadline);
     direct::reply_and_wait(&Domain::lock(cpu), cpu, thread, slot, message)
+}
+
+/// A call of a spawn gate in `slot`, or of the right to answer as a clone. `None` if it is neither; else whether the thread that
+/// runs now goes on.
+#[inline(always)]
+pub(crate) fn call_of_invocation(thread: Ref<Thread>, slot: &Slot, operands: &Operands) -> Option<bool> {
+    let Operands { selector, tag, .. } = *operands;
+    if tag.words() + 2 * tag.items() > Tag::MAX_WORDS {
+        return None;
+    }
+    match slot.read() {
+        SlotState::Object(capability)
+            if !capability.object.is_dead() && !is_gate_control(&capability, tag) =>
+        {
+            let gate = capability.object.downcast::<SpawnGate>()?;
+            Some(spawn_gate::call(thread, gate, capability, operands))
+        }
+        SlotState::Reply(..) if ipc::is_answer(thread, selector.slot()) => Some(answer(thread, operands)),
+        _ => None,
+    }
 }
 
 /// The label that the receiver of a message sees: that of the capability, or of the gate, with the capability's rights.
