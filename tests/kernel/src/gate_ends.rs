@@ -18,6 +18,7 @@ pub(crate) const TESTS: &[Test] = tests![gate_ends:
     a_deleted_gate_lets_its_clones_finish,
     what_a_gate_rests_on_takes_the_clones_along,
     clones_fail_for_want_of_memory_and_leave_nothing,
+    memory_that_a_clone_did_not_use_is_free_at_once,
     thousands_of_calls_leave_nothing,
     gates_of_all_cpus_end_while_they_are_called,
 ];
@@ -171,6 +172,21 @@ fn clones_fail_for_want_of_memory_and_leave_nothing() -> TestResult {
         );
     }
     check!(answered > 20);
+    Ok(())
+}
+
+fn memory_that_a_clone_did_not_use_is_free_at_once() -> TestResult {
+    let template = Template::new()?;
+    // More than half of what the gate has.
+    let gate = template.bind(&GateBinding {
+        memory_bytes: 12 << 20,
+        ..template.binding()
+    })?;
+    for round in 0..20 {
+        check_eq!(gate.call(Do::AnswerBySend, round), Ok(round));
+        check_eq!(gate.call(Do::Exit, 0).err(), Some(failed(FailureReason::Exited)));
+    }
+    check_eq!(gate.settled()?.refused, 0);
     Ok(())
 }
 
