@@ -236,6 +236,12 @@ impl Account {
         self.uncharge(PAGE_SIZE);
     }
 
+    /// Gives a frame of the account back that is all zeroes.
+    pub(crate) fn free_zeroed_frame(&self, frame: PhysAddr) {
+        frame::free_zeroed(frame);
+        self.uncharge(PAGE_SIZE);
+    }
+
     /// `count` neighbouring units (1–63) for a part of an object.
     pub fn allocate_units(&self, count: u32) -> Result<NonNull<u8>, Error> {
         self.allocate_in(&mut self.inner.lock(), count)

@@ -305,6 +305,16 @@ unsafe fn machine_copy_eighths(to: PhysAddr, from: PhysAddr, eighths: u8) {
 }
 
 #[unsafe(no_mangle)]
+unsafe fn machine_zero_eighths(frame: PhysAddr, eighths: u8) {
+    const EIGHTH: usize = PAGE_SIZE as usize / 8;
+    assert!(frame.0 < MEMORY);
+    for number in (0..8).filter(|number| eighths >> number & 1 != 0) {
+        // SAFETY: As above.
+        unsafe { pointer(frame).add(number * EIGHTH).write_bytes(0, EIGHTH) };
+    }
+}
+
+#[unsafe(no_mangle)]
 unsafe fn machine_switch(_from: *mut Context, _to: *const Context, _other_task: bool) {}
 
 #[unsafe(no_mangle)]

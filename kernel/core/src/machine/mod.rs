@@ -67,6 +67,8 @@ unsafe extern "Rust" {
     pub fn machine_copy_page(to: PhysAddr, from: PhysAddr);
     /// Copies those eighths of a frame whose bits are set to the same place in another that nobody else uses.
     pub fn machine_copy_eighths(to: PhysAddr, from: PhysAddr, eighths: u8);
+    /// Zeroes those eighths of a frame that nobody else uses whose bits are set.
+    pub fn machine_zero_eighths(frame: PhysAddr, eighths: u8);
     /// Saves the CPU state that is not in `from` yet (segment bases, floating-point control) and loads that of `to`;
     /// either may be null. `other_task`: nothing of the old task's registers may stay visible.
     pub fn machine_switch(from: *mut Context, to: *const Context, other_task: bool);

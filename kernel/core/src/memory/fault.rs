@@ -176,7 +176,7 @@ impl AddressSpace {
             Ok(slot) => {
                 match slot.get() {
                     Some(old) => self.replace(&slot, address, old, leaf),
-                    None => slot.set(leaf),
+                    None => slot.set_absent(address, leaf, &inner.holdings),
                 }
                 Ok(())
             }
@@ -214,7 +214,7 @@ impl AddressSpace {
         let end = (window + AROUND * PAGE_SIZE).min(region.end());
         let first = region.offset_of(start) / PAGE_SIZE;
         let template = Leaf::shown(PhysAddr(0), region.access(), dataspace.is_uncached());
-        slot.fill_absent(start, end, |number| {
+        slot.fill_absent(start, end, &inner.holdings, |number| {
             template.with_frame(dataspace.sealed_frame(first + number))
         });
     }

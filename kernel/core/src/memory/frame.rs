@@ -56,6 +56,12 @@ pub fn free(frame: PhysAddr) {
     FRAMES.free(frame);
 }
 
+/// Gives a frame back that is all zeroes.
+#[inline]
+pub(crate) fn free_zeroed(frame: PhysAddr) {
+    FRAMES.free_zeroed(frame);
+}
+
 /// Zeroes up to `max` free frames for later; for idle CPUs. Returns how many it zeroed; fewer than `max` means that
 /// there are enough.
 pub fn zero_ahead(max: u32) -> u32 {
@@ -269,6 +275,24 @@ impl Allocator {
             self.flush(cache);
             cache.dirty.push(frame);
         }
+    }
+
+    #[inline]
+    fn free_zeroed(&self, frame: PhysAddr) {
+        debug_assert!(
+            free_memory(frame.0)
+                .words()
+                .iter()
+                .all(|word| word.load(Ordering::Relaxed) == 0),
+            "a frame that is said to be zeroed is not"
+        );
+        let cache = self.cache();
+        if cache.zeroed.len() == CACHE {
+            return self.free(frame);
+        }
+        #[cfg(debug_assertions)]
+        self.ledger.mark_free(frame);
+        cache.zeroed.push(frame);
     }
 
     /// Moves a batch from the CPU's full cache to the store.

@@ -4,6 +4,8 @@
 //! The list may name entries that own nothing any more, or twice; each is looked at before anything is freed.
 
 use super::address::PhysAddr;
+use super::page_table::{TABLE_SPAN, index};
+use super::sparse::Population;
 use crate::account::Account;
 use crate::object::Ref;
 use core::cell::Cell;
@@ -19,6 +21,26 @@ pub(super) struct Holding {
     pub(super) address: u64,
     /// Level of the table that the entry is in: 0 for a page, otherwise the entry names a table.
     pub(super) level: u32,
+    /// Where words of the table may be other than zero when it owns nothing any more, if that is known.
+    pub(super) population: Population,
+}
+
+/// Bits of an entry of the list beside the address: the level, and the population.
+const LEVEL_MASK: u64 = 3;
+const POPULATION_SHIFT: u32 = 4;
+
+impl Holding {
+    const fn to_word(self) -> u64 {
+        self.address | (self.population.bits() as u64) << POPULATION_SHIFT | self.level as u64
+    }
+
+    const fn from_word(word: u64) -> Holding {
+        Holding {
+            address: word & !(PAGE_SIZE - 1),
+            level: (word & LEVEL_MASK) as u32,
+            population: Population::from_bits((word >> POPULATION_SHIFT) as u8),
+        }
+    }
 }
 
 /// The account of an address space, and what was taken from it. Guarded by the space's lock.
@@ -29,6 +51,9 @@ pub(crate) struct Holdings {
     tables: Cell<usize>,
     /// More was taken than the list holds.
     incomplete: Cell<bool>,
+    /// Where words of the root table may be other than zero once nothing is owned. Known if the space began as a copy of an
+    /// image.
+    root: Cell<Population>,
     entries: [Cell<u64>; CAPACITY],
 }
 
@@ -39,6 +64,7 @@ impl Holdings {
             pages: Cell::new(0),
             tables: Cell::new(0),
             incomplete: Cell::new(false),
+            root: Cell::new(Population::UNKNOWN),
             entries: [const { Cell::new(0) }; CAPACITY],
         }
     }
@@ -58,18 +84,78 @@ impl Holdings {
         Ok(frame)
     }
 
-    /// A frame for the table that an entry of a table of `level` (1 to 3) will name.
+    /// A frame for the table that an entry of a table of `level` (1 to 3) will name, which will have something where
+    /// `population` says.
     ///
     /// # Errors
     /// [`Error::NoMemory`].
-    pub(super) fn take_table(&self, address: u64, level: u32, zeroed: bool) -> Result<PhysAddr, Error> {
+    pub(super) fn take_table(
+        &self,
+        address: u64,
+        level: u32,
+        zeroed: bool,
+        population: Population,
+    ) -> Result<PhysAddr, Error> {
         let frame = self.account.allocate_frame(zeroed)?;
         let number = self.tables.get();
         if self.has_room() {
-            self.entries[CAPACITY - 1 - number].set(address & !(PAGE_SIZE - 1) | u64::from(level));
+            let holding = Holding {
+                address: address & !(PAGE_SIZE - 1),
+                level,
+                population,
+            };
+            self.entries[CAPACITY - 1 - number].set(holding.to_word());
             self.tables.set(number + 1);
         }
         Ok(frame)
+    }
+
+    /// Notes that the entry for the page at an address, which may have been zero, shows a frame of somebody else, and does so
+    /// until the end. Entries that own something are cleared then.
+    #[inline]
+    pub(super) fn note_shown(&self, address: u64) {
+        if self.root.get() != Population::UNKNOWN {
+            self.widen(address);
+        }
+    }
+
+    /// What a new table of a level will have in it: an entry on the way to an address. Unknown unless it is kept up to date.
+    pub(super) fn beginning(&self, address: u64, level: u32) -> Population {
+        if self.root.get() == Population::UNKNOWN {
+            Population::UNKNOWN
+        } else {
+            Population::UNKNOWN.with_word(index(address, level))
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn widen(&self, address: u64) {
+        // All of the table's entries, even if one of them is left over from another table that was there.
+        for entry in &self.entries[CAPACITY - self.tables.get()..] {
+            let holding = Holding::from_word(entry.get());
+            let is_there = holding.address / TABLE_SPAN == address / TABLE_SPAN;
+            if holding.level == 1 && is_there && holding.population != Population::UNKNOWN {
+                let population = holding.population.with_word(index(address, 0));
+                entry.set(
+                    Holding {
+                        population,
+                        ..holding
+                    }
+                    .to_word(),
+                );
+            }
+        }
+    }
+
+    /// Says what the root table began with.
+    pub(super) fn set_root(&self, population: Population) {
+        self.root.set(population);
+    }
+
+    /// Where words of the root table may be other than zero.
+    pub(super) fn root(&self) -> Population {
+        self.root.get()
     }
 
     #[inline]
@@ -96,17 +182,23 @@ impl Holdings {
         if let Some(last) = self.pages.get().checked_sub(1) {
             self.pages.set(last);
             let address = self.entries[last].get();
-            return Some(Holding { address, level: 0 });
+            return Some(Holding {
+                address,
+                level: 0,
+                population: Population::UNKNOWN,
+            });
         }
         let last = self.tables.get().checked_sub(1)?;
         let tables = &self.entries[CAPACITY - 1 - last..];
-        let lowest = tables.iter().min_by_key(|entry| entry.get() % PAGE_SIZE)?;
+        let level = |entry: &Cell<u64>| entry.get() & LEVEL_MASK;
+        // The way to a page is made from above, so the last one often is the lowest.
+        let lowest = match tables {
+            [newest, ..] if level(newest) == 1 => newest,
+            _ => tables.iter().min_by_key(|entry| level(entry))?,
+        };
         let entry = lowest.replace(tables[0].get());
         self.tables.set(last);
-        Some(Holding {
-            address: entry & !(PAGE_SIZE - 1),
-            level: (entry % PAGE_SIZE) as u32,
-        })
+        Some(Holding::from_word(entry))
     }
 
     /// Forgets everything: somebody else has taken it over.

@@ -145,7 +145,9 @@ impl AddressSpace {
         let population = Population::from_bits(image.image.root_population.load(Ordering::Relaxed));
         let table = PageTable::share(image.root(), population, &account)?;
         let regions = NonNull::new(image.image.regions.load(Ordering::Relaxed)).map(Node::from_raw);
-        Ok(AddressSpace::with(account, table, Regions::borrow(regions)))
+        let mut space = AddressSpace::with(account, table, Regions::borrow(regions));
+        space.inner.get_mut().holdings.set_root(population);
+        Ok(space)
     }
 
     /// Enters the views of unsealed dataspaces that a copy of `image` has.

@@ -411,7 +411,7 @@ impl Inner {
         Ok(frame)
     }
 
-    /// Makes an entry map a page that was taken for it; on an error the page is given back.
+    /// Makes an entry map a page that was taken for it, and that it owns; on an error the page is given back.
     #[inline]
     pub(super) fn link(
         &self,

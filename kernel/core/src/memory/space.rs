@@ -326,7 +326,7 @@ impl AddressSpace {
             let mut inner = self.inner.lock();
             let Some(region) = inner.regions.any() else {
                 inner.phase = Phase::Gone;
-                inner.table.free_root(&self.account);
+                inner.table.free_root(inner.holdings.root(), &self.account);
                 return true;
             };
             *budget -= 1;

@@ -1,9 +1,10 @@
 //! Frames that hold little, and never change: their copies are made from zeroed frames, which idle CPUs have ready, without
-//! reading what is empty.
+//! reading what is empty, and are zeroed by clearing what is not when they are given back.
 #![expect(unsafe_code, reason = "frames are copied by address")]
 
 use super::address::{FrameMemory, PhysAddr, WORDS_PER_FRAME};
-use crate::machine::{machine_copy_eighths, machine_copy_page};
+use crate::account::Account;
+use crate::machine::{machine_copy_eighths, machine_copy_page, machine_zero_eighths};
 use core::sync::atomic::Ordering;
 use l4::Error;
 
@@ -37,6 +38,11 @@ impl Population {
         Population(used.fold(0, |bits, (number, _)| bits | 1 << number))
     }
 
+    /// With a word of the frame that is not zero.
+    pub(crate) const fn with_word(self, index: usize) -> Population {
+        Population(self.0 | 1 << (index / EIGHTH))
+    }
+
     #[inline]
     fn is_sparse(self) -> bool {
         (1..MANY).contains(&self.0.count_ones())
@@ -67,6 +73,21 @@ pub(crate) unsafe fn copy(
         }
     }
     Ok(copy)
+}
+
+/// Gives a frame of `account` back, zeroed if it is known where it is not zero.
+///
+/// # Safety
+/// Nobody uses the frame any more; all of its words are zero but those that `population` names, if that is known.
+#[inline]
+pub(super) unsafe fn free(frame: PhysAddr, population: Population, account: &Account) {
+    if population == Population::UNKNOWN {
+        account.free_frame(frame);
+        return;
+    }
+    // SAFETY: The caller's promise.
+    unsafe { machine_zero_eighths(frame, population.bits()) };
+    account.free_zeroed_frame(frame);
 }
 
 #[cfg(test)]

@@ -187,6 +187,14 @@ unsafe fn machine_copy_eighths(to: PhysAddr, from: PhysAddr, eighths: u8) {
     unsafe { memory_functions::copy_eighths(to, from, eighths) };
 }
 
+/// # Safety
+/// The frame is RAM and nobody refers to it.
+#[unsafe(no_mangle)]
+unsafe fn machine_zero_eighths(frame: PhysAddr, eighths: u8) {
+    // SAFETY: RAM is mapped writable in the direct map; otherwise the caller's promise.
+    unsafe { memory_functions::zero_eighths((paging::DIRECT_MAP + frame.0) as *mut u8, eighths) };
+}
+
 /// What XRSTOR loads to put the x87 unit into its initial state.
 pub(super) static INITIAL_FLOATING_POINT: XsaveArea = XsaveArea::initial();
 

@@ -3,6 +3,7 @@
 use super::index;
 use crate::memory::Population;
 use crate::memory::address::{PhysAddr, WORDS_PER_FRAME};
+use crate::memory::holdings::Holdings;
 use core::sync::atomic::{AtomicU64, Ordering};
 use l4::PAGE_SIZE;
 use l4::region::Access;
@@ -113,16 +114,31 @@ impl Slot<'_> {
         load(&self.table[self.index])
     }
 
-    /// Makes the entry map something else.
+    /// Makes the entry map something else, or a page of the space's own.
     #[inline]
     pub(crate) fn set(&self, leaf: Leaf) {
+        debug_assert!(leaf.is_owned() || self.get().is_some());
+        store(&self.table[self.index], leaf.0);
+    }
+
+    /// Makes the entry, which is that of the page at `address`, map something where nothing was mapped.
+    #[inline]
+    pub(crate) fn set_absent(&self, address: u64, leaf: Leaf, holdings: &Holdings) {
+        debug_assert_eq!(index(address, 0), self.index);
+        if !leaf.is_owned() {
+            holdings.note_shown(address);
+        }
         store(&self.table[self.index], leaf.0);
     }
 
     /// Maps the pages of `start..end` that nothing is mapped at, as `leaf` tells by their number in the range. The
     /// range lies in the part of the address space that the entry's table spans.
     #[inline]
-    pub(crate) fn fill_absent(&self, start: u64, end: u64, leaf: impl Fn(u64) -> Leaf) {
+    pub(crate) fn fill_absent(&self, start: u64, end: u64, holdings: &Holdings, leaf: impl Fn(u64) -> Leaf) {
+        // All there is between them is in the same eighths of the table.
+        debug_assert!(end - start <= (WORDS_PER_FRAME / 8) as u64 * PAGE_SIZE);
+        holdings.note_shown(start);
+        holdings.note_shown(end - PAGE_SIZE);
         let first = index(start, 0);
         let count = ((end - start) / PAGE_SIZE) as usize;
         debug_assert!((first..first + count).contains(&self.index));

@@ -17,7 +17,7 @@ pub(crate) use reclaim::Reclaim;
 
 use super::address::{FrameMemory, PhysAddr, WORDS_PER_FRAME};
 use super::holdings::Holdings;
-use super::sparse::Population;
+use super::sparse::{self, Population};
 use crate::account::Account;
 use crate::machine::{machine_copy_page, machine_kernel_root};
 use core::sync::atomic::Ordering;
@@ -36,7 +36,7 @@ const fn span(level: u32) -> u64 {
     PAGE_SIZE << (9 * level)
 }
 
-const fn index(address: u64, level: u32) -> usize {
+pub(super) const fn index(address: u64, level: u32) -> usize {
     (address / span(level)) as usize % WORDS_PER_FRAME
 }
 
@@ -84,14 +84,16 @@ impl PageTable {
         Population::of(self.root)
     }
 
-    /// Gives the root table back; nothing below may be the space's own any more.
-    pub(crate) fn free_root(self, account: &Account) {
+    /// Gives the root table back; nothing below may be the space's own any more. Where words of it may be other than zero, if
+    /// that is known, tells `population`.
+    pub(crate) fn free_root(self, population: Population, account: &Account) {
         debug_assert!(
             self.root.words()[..WORDS_PER_FRAME / 2]
                 .iter()
                 .all(|entry| load(entry).is_none_or(|entry| !entry.is_owned()))
         );
-        account.free_frame(self.root.frame());
+        // SAFETY: No processor uses the table any more.
+        unsafe { sparse::free(self.root.frame(), population, account) };
     }
 
     /// The table that an entry points to.
@@ -130,9 +132,13 @@ impl PageTable {
         leaf: Leaf,
         holdings: &Holdings,
     ) -> Result<(), Error> {
+        if !leaf.is_owned() {
+            holdings.note_shown(address);
+        }
         let mut entry = leaf.0;
         for level in 0..missing.level {
-            match holdings.take_table(address, level + 1, true) {
+            let population = holdings.beginning(address, level);
+            match holdings.take_table(address, level + 1, true, population) {
                 Ok(frame) => {
                     // SAFETY: The frame is new and ours alone.
                     let table = unsafe { FrameMemory::new(frame) };

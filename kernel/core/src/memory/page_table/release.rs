@@ -1,10 +1,12 @@
 //! The end of page tables that no processor uses any more.
+#![expect(unsafe_code, reason = "frames are given back by address")]
 
 use super::entry::{load, store};
 use super::{PageTable, ROOT_LEVEL, index, span};
 use crate::account::Account;
 use crate::memory::address::{FrameMemory, WORDS_PER_FRAME};
 use crate::memory::holdings::Holding;
+use crate::memory::sparse;
 
 impl PageTable {
     /// Frees the frame that an entry owns, and empties the entry. Nothing happens if it owns none.
@@ -19,7 +21,8 @@ impl PageTable {
         let entry = table.word(index(holding.address, holding.level));
         if let Some(owned) = load(entry).filter(|entry| entry.is_owned()) {
             store(entry, 0);
-            account.free_frame(owned.frame());
+            // SAFETY: No processor uses the tables any more.
+            unsafe { sparse::free(owned.frame(), holding.population, account) };
         }
     }
 

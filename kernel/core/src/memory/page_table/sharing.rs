@@ -87,7 +87,7 @@ impl PageTable {
         // SAFETY: A shared table is not written by anybody; the new frame is ours alone.
         let copy = unsafe {
             sparse::copy(shared.frame(), shared.population(), |zeroed| {
-                holdings.take_table(address, level, zeroed)
+                holdings.take_table(address, level, zeroed, shared.population())
             })
         }?;
         store(entry, copy.0 | TABLE_FLAGS);

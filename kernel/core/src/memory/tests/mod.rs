@@ -7,5 +7,6 @@ mod model;
 mod processors;
 mod quota;
 mod regions;
+mod sparse;
 mod tables;
 mod world;
