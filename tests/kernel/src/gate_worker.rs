@@ -13,7 +13,7 @@ use l4::object::{
 };
 use l4::{CapIndex, Error, IpcError, NEVER, Rights, Selector, Tag, Utcb, syscall};
 use l4re::thread::{Builder, JoinHandle};
-use l4re::{OwnedCap, Slot, clock, server, slots, thread};
+use l4re::{OwnedCap, Slot, clock, server, slots};
 
 /// What a clone is told to do, in the first word behind those of the kernel; the second one is its argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,9 +53,13 @@ pub(crate) enum Do {
     GiveBack,
     /// Answer with the limit of its account and what is used, in pages.
     Account,
+    /// Fault in a second thread.
+    FaultInThread,
+    /// Have a second thread do as for [`Do::Nest`], and answer.
+    NestInThread,
 }
 
-const COMMANDS: [Do; 17] = [
+const COMMANDS: [Do; 19] = [
     Do::Report,
     Do::AnswerBySend,
     Do::AnswerByReply,
@@ -73,6 +77,8 @@ const COMMANDS: [Do; 17] = [
     Do::Nest,
     Do::GiveBack,
     Do::Account,
+    Do::FaultInThread,
+    Do::NestInThread,
 ];
 
 const OWN: Task = Task(CapIndex::TASK);
@@ -148,6 +154,18 @@ fn act(gate: CapIndex, command: Do, argument: u64, head: &[u64], got: [u64; 2]) 
             answer(&[argument])
         }
         Do::Nest => nest(argument),
+        Do::FaultInThread => {
+            in_thread(PRIORITY, move || crate::exceptions::touch(argument));
+            endless()
+        }
+        Do::NestInThread => {
+            in_thread(PRIORITY, move || {
+                if let Some((words, items)) = nest(argument) {
+                    syscall::call(gate, Tag::new(ANSWER, words, items));
+                }
+            });
+            endless()
+        }
         Do::GiveBack => {
             utcb.write(0, &SendItem::map(GIVEN, Rights::all()).words());
             Some((0, 1))
@@ -216,19 +234,23 @@ fn pass_on(gate: CapIndex) -> u64 {
 
 /// Starts a thread that answers; it does so at a lower priority, when the first one has.
 fn answer_again(gate: CapIndex, argument: u64) {
-    let builder = thread::Builder {
-        placement: Placement {
-            cpu: Placement::SAME_CPU,
-            priority: PRIORITY - 1,
-            slice_us: 0,
-        },
-        ..thread::Builder::default()
-    };
-    let second = builder.spawn(move || {
+    in_thread(PRIORITY - 1, move || {
         Utcb::current().write(0, &[argument + 1]);
         syscall::send(gate, Tag::new(ANSWER, 1, 0), NEVER);
     });
-    core::mem::forget(second);
+}
+
+/// Does something in a second thread, which the clone's end is that of.
+fn in_thread(priority: u8, body: impl FnOnce() + Send + 'static) {
+    let builder = Builder {
+        placement: Placement {
+            cpu: Placement::SAME_CPU,
+            priority,
+            slice_us: 0,
+        },
+        ..Builder::default()
+    };
+    core::mem::forget(builder.spawn(body));
 }
 
 /// Calls the gate that came with the request: the argument is the command, and in its upper half the number of further

@@ -208,6 +208,10 @@ fn failures_tell_why() -> TestResult {
     );
     check_eq!(failure.address, 0x10);
     check!(failure.ip > 0x1000);
+    check_eq!(
+        reason(gate.call(Do::FaultInThread, 0x10)),
+        Some(FailureReason::Fault)
+    );
     let exit = CloneFailure {
         exit_code: 42,
         ..CloneFailure::new(FailureReason::Exited)
@@ -225,8 +229,8 @@ fn failures_tell_why() -> TestResult {
         Some(FailureReason::Quota)
     );
     let counts = gate.settled()?;
-    check_eq!(counts.failed, [1, 0, 1, 2, 2]);
-    check_eq!((counts.started, counts.answered, counts.live), (7, 1, 0));
+    check_eq!(counts.failed, [2, 0, 1, 2, 2]);
+    check_eq!((counts.started, counts.answered, counts.live), (8, 1, 0));
     Ok(())
 }
 
@@ -272,6 +276,10 @@ fn nested_clones_inherit() -> TestResult {
         check_eq!(depth, further + 1);
         check!(deadline < begin + 3_500_000_000);
     }
+    // It makes no difference which thread of a clone calls.
+    let tag = gate.call_with(Do::NestInThread, Do::Report as u64, cap);
+    check!(tag.is_ok());
+    check_eq!(Utcb::current().word(2), 1);
     // Each is a part of the one above.
     let (_, [limit, ..]) = nest(Do::Account, 0).map_err(|_| Error::Io)?;
     check!(limit < 400 && limit > 300);

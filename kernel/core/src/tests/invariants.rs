@@ -276,6 +276,17 @@ fn check_invocations(objects: &[Ref<Header>]) {
             "a clone goes on for nobody"
         );
     }
+    for account in &accounts {
+        let mut above = Some(*account);
+        while let Some(next) = above.filter(|account| account.invocation().is_none()) {
+            above = next.header.account();
+        }
+        assert_eq!(
+            Account::nearest_invocation(*account),
+            above,
+            "whose invocation an account is of"
+        );
+    }
     let live: u64 = of_kind::<SpawnGate>(objects)
         .iter()
         .map(|gate| gate.counts().live)

@@ -6,10 +6,11 @@ use super::cloning::{
 use super::explore::{End, Scenario, Story};
 use super::rendezvous::at;
 use super::script::{Op, Seen};
-use super::world::{FREE, account, task, thread};
+use super::world::{FREE, REPLY, account, task, thread};
 use l4::cap::SendItem;
 use l4::object::{CLONE_DEPTH_MAX, FailureReason};
-use l4::{CapIndex, Error, IpcError, Rights};
+use l4::protocol::{FACTORY, factory};
+use l4::{CapIndex, Error, IpcError, PAGE_SIZE, Rights};
 use std::collections::BTreeSet;
 use std::vec;
 use std::vec::Vec;
@@ -233,6 +234,25 @@ fn clones_end_with_the_account_of_their_gate() {
         anywhere(&cloning, &scripts, 0, |stories| {
             assert!([called(), ipc_error(IpcError::SendMapFailed)].contains(seen(stories)));
             assert_eq!(stories[2].1, End::Finished);
+        });
+    }
+}
+
+#[test]
+fn accounts_that_a_clone_makes_are_of_its_invocation() {
+    // `check_invocations` looks at them after each step.
+    let create = |account| Op::object(account, FACTORY, &[factory::CREATE_FACTORY, 4 * PAGE_SIZE]);
+    let script = vec![
+        create(CapIndex::FACTORY).taking(FREE),
+        create(FREE).taking(REPLY),
+        Op::object(REPLY, FACTORY, &[factory::INFO]),
+        Op::call(ANSWER, NUMBER),
+    ];
+    let cloning = Cloning::new(&[script]);
+    for end in [vec![], vec![Op::delete(GATE_ACCOUNT)]] {
+        anywhere(&cloning, &[vec![request(SPAWN)], vec![], end], 0, |stories| {
+            let seen = seen(stories);
+            assert!(stories[2].0.len() == 1 || *seen == called(), "{seen:?}");
         });
     }
 }
