@@ -12,7 +12,7 @@ use l4re::faas::{RomFunction, Session};
 const SIZES: [usize; 4] = [0, 1 << 10, 64 << 10, 1 << 20];
 /// Measured invocations of each, back to back.
 const COUNT: u64 = 50;
-/// Memory of the function: request and response at once.
+/// Memory of the function: request and response at once, and those before, which a CPU that is never idle frees late.
 const MEMORY: u64 = 128 << 20;
 
 /// Measures and prints.
