@@ -154,18 +154,6 @@ fn act(gate: CapIndex, command: Do, argument: u64, head: &[u64], got: [u64; 2]) 
             answer(&[argument])
         }
         Do::Nest => nest(argument),
-        Do::FaultInThread => {
-            in_thread(PRIORITY, move || crate::exceptions::touch(argument));
-            endless()
-        }
-        Do::NestInThread => {
-            in_thread(PRIORITY, move || {
-                if let Some((words, items)) = nest(argument) {
-                    syscall::call(gate, Tag::new(ANSWER, words, items));
-                }
-            });
-            endless()
-        }
         Do::GiveBack => {
             utcb.write(0, &SendItem::map(GIVEN, Rights::all()).words());
             Some((0, 1))
@@ -181,14 +169,22 @@ fn act(gate: CapIndex, command: Do, argument: u64, head: &[u64], got: [u64; 2]) 
         | Do::DropAccount
         | Do::Spin
         | Do::Sleep
+        | Do::FaultInThread
+        | Do::NestInThread
         | Do::Dirty => end(gate, command, argument),
     }
 }
 
-/// Comes to an end without an answer, or with one word.
+/// Comes to an end without an answer, with one word, or by another thread.
 fn end(gate: CapIndex, command: Do, argument: u64) -> Option<(usize, usize)> {
     match command {
         Do::Fault => crate::exceptions::touch(argument),
+        Do::FaultInThread => in_thread(PRIORITY, move || crate::exceptions::touch(argument)),
+        Do::NestInThread => in_thread(PRIORITY, move || {
+            if let Some((words, items)) = nest(argument) {
+                syscall::call(gate, Tag::new(ANSWER, words, items));
+            }
+        }),
         Do::Exit => {
             Utcb::current().write(0, &[l4::protocol::thread::EXIT, argument]);
             syscall::call(CapIndex::THREAD, Tag::new(l4::protocol::THREAD, 2, 0));
