@@ -1,5 +1,5 @@
 //! What clones of a function must not have in common, and what they must: `fresh-client CHECK FUNCTION COUNT`, where CHECK is
-//! one of `nonces`, `clocks`, `state`.
+//! one of `nonces`, `clocks`, `state`, `canary`.
 //!
 //! The functions answer in lines of a name and a value (`tests/fresh-functions/`). Each is created twice, so that clones
 //! of two functions are compared as well.
@@ -8,6 +8,7 @@
 
 extern crate alloc;
 
+mod canaries;
 mod clocks;
 mod nonces;
 mod state;
@@ -40,6 +41,7 @@ fn main() -> i64 {
     let outcome = match check {
         "nonces" => nonces::run(&twins, count),
         "clocks" => clocks::run(&twins, count),
+        "canary" => canaries::run(&twins, count),
         "state" => state::run(&twins, count),
         other => {
             println!("unknown check '{other}'");
