@@ -9,7 +9,7 @@ use crate::schedule::RunQueue;
 use crate::thread::Thread;
 use crate::timeout::TimeoutQueue;
 use crate::{epoch, reaper, tlb};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// Most CPUs that the kernel runs.
 pub const MAX_CPUS: usize = 64;
@@ -37,6 +37,8 @@ pub struct Cpu {
     /// A timer is set so that dying objects are worked on even if a thread never leaves the CPU.
     pub(crate) reaper_timer: AtomicBool,
     pub(crate) counters: CpuCounters,
+    /// The last number given to a thread or notification here.
+    pub(crate) numbers: AtomicU64,
 }
 
 static CPUS: [Cpu; MAX_CPUS] = [const { Cpu::new() }; MAX_CPUS];
@@ -57,6 +59,7 @@ impl Cpu {
             handoff: AtomicPtr::new(core::ptr::null_mut()),
             reaper_timer: AtomicBool::new(false),
             counters: CpuCounters::new(),
+            numbers: AtomicU64::new(0),
         }
     }
 

@@ -10,7 +10,11 @@ use crate::object::{Header, Ref};
 use crate::{counters, objects};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
-static EPOCH: AtomicU64 = AtomicU64::new(2);
+/// The global epoch, alone in its cache lines: each CPU reads it whenever it leaves the kernel.
+#[repr(align(128))]
+struct Global(AtomicU64);
+
+static GLOBAL: Global = Global(AtomicU64::new(2));
 
 /// Objects that wait for the epoch's end before a CPU bothers the others to get on.
 const PATIENCE: u32 = 32;
@@ -44,7 +48,8 @@ impl Local {
     /// The CPU is about to leave the kernel: no reference is kept.
     #[inline(always)]
     pub(crate) fn leave(&self) {
-        self.seen.store(EPOCH.load(Ordering::Relaxed), Ordering::Release);
+        self.seen
+            .store(GLOBAL.0.load(Ordering::Relaxed), Ordering::Release);
     }
 
     /// The CPU is about to halt, or goes on after having halted.
@@ -61,7 +66,7 @@ impl Local {
 /// Hands over an object whose last counted reference is gone.
 pub(crate) fn retire(object: Ref<Header>) {
     let local = &Cpu::this().epoch;
-    let epoch = EPOCH.load(Ordering::Acquire);
+    let epoch = GLOBAL.0.load(Ordering::Acquire);
     let index = (epoch % 3) as usize;
     let mut expired = None;
     if local.stamps[index].swap(epoch, Ordering::Relaxed) != epoch {
@@ -89,7 +94,7 @@ pub(crate) fn collect(budget: u32) -> bool {
         return false;
     }
     advance(local);
-    let epoch = EPOCH.load(Ordering::Acquire);
+    let epoch = GLOBAL.0.load(Ordering::Acquire);
     let mut left = budget;
     for index in 0..3 {
         // Freeing one object may retire another, perhaps into this list and then with a new stamp.
@@ -113,7 +118,7 @@ pub(crate) fn is_waiting() -> bool {
 /// Makes CPUs that hold up the epoch pass through the kernel; once per epoch.
 pub(crate) fn hurry() {
     let local = &Cpu::this().epoch;
-    let epoch = EPOCH.load(Ordering::Acquire);
+    let epoch = GLOBAL.0.load(Ordering::Acquire);
     if local.poked.swap(epoch, Ordering::Relaxed) != epoch {
         for cpu in cpu::all().filter(|cpu| !cpu.epoch.has_seen(epoch) && !core::ptr::eq(*cpu, Cpu::this())) {
             machine_poke(cpu.number());
@@ -122,10 +127,12 @@ pub(crate) fn hurry() {
 }
 
 fn advance(local: &Local) {
-    let epoch = EPOCH.load(Ordering::Acquire);
+    let epoch = GLOBAL.0.load(Ordering::Acquire);
     if cpu::all().all(|cpu| cpu.epoch.has_seen(epoch)) {
         // Another CPU may have advanced it meanwhile, which is as good.
-        let _ = EPOCH.compare_exchange(epoch, epoch + 1, Ordering::AcqRel, Ordering::Relaxed);
+        let _ = GLOBAL
+            .0
+            .compare_exchange(epoch, epoch + 1, Ordering::AcqRel, Ordering::Relaxed);
     } else if local.waiting.load(Ordering::Relaxed) > PATIENCE {
         hurry();
     }

@@ -214,15 +214,12 @@ unsafe impl Sync for Thread {}
 // SAFETY: As above.
 unsafe impl Send for Thread {}
 
-static NUMBERS: [AtomicU64; crate::cpu::MAX_CPUS] = [const { AtomicU64::new(0) }; crate::cpu::MAX_CPUS];
-
 /// A number that no other thread or notification ever had; each CPU has its own range.
 pub(crate) fn unique_number() -> u64 {
-    let cpu = crate::machine::machine_cpu() as u64;
-    let next = &NUMBERS[cpu as usize];
-    let number = next.load(Ordering::Relaxed) + 1;
-    next.store(number, Ordering::Relaxed);
-    number << 8 | cpu
+    let cpu = Cpu::this();
+    let number = cpu.numbers.load(Ordering::Relaxed) + 1;
+    cpu.numbers.store(number, Ordering::Relaxed);
+    number << 8 | u64::from(cpu.number())
 }
 
 /// Default time slice.
