@@ -182,7 +182,16 @@ pub(super) fn create(folder: &Path) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::depended;
+    use super::{Unpacked, depended};
+
+    #[test]
+    fn a_package_that_cannot_be_had_leaves_the_command_and_nothing_else() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let wanted = ["aerie-no-such-package".to_owned()];
+        let error = Unpacked::new(folder.path(), &wanted).err().unwrap().to_string();
+        assert!(error.contains("apt-get"), "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
 
     #[test]
     fn the_current_package_is_found() {
