@@ -93,7 +93,7 @@ pub fn bench(root: &Path, qemu: &str, scope: Scope) -> Result<(), Error> {
     session.write("results.json", &rows)?;
     if is_report {
         let mut facts = report::facts(root, &session, &extras, peer.as_ref());
-        facts.extend(busy.map(|note| ("Note", note)));
+        facts.extend(busy.map(|note| ("Load", note.trim_start_matches("note: ").to_owned())));
         session.report(facts, &rows, &counted, &timed)?;
     }
     session.conclude(&rows, peer.is_some())

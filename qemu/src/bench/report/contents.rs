@@ -42,17 +42,17 @@ pub(super) struct Card {
 /// The comparisons at the top.
 pub(super) const CARDS: &[Card] = &[
     Card {
-        text: "instructions of an invocation from a snapshot: Linux, with a zygote that forks",
+        text: "as many instructions take a zygote's fork as an invocation from a snapshot",
         own: "invoke_snapshot_cycle",
         other: "zygote",
     },
     Card {
-        text: "the same: Linux, with the smallest container",
+        text: "as many takes the smallest container",
         own: "invoke_snapshot_cycle",
         other: "container",
     },
     Card {
-        text: "memory of a waiting clone: Linux, a forked child",
+        text: "as much memory takes a waiting forked child as a waiting clone",
         own: "clone_memory_kib",
         other: "forked_child",
     },
