@@ -85,6 +85,9 @@ fn answer(state: &State, request: &[u8]) -> Vec<u8> {
     match Order::read(request) {
         Some(Order::Plant(letters)) => {
             canary::plant(letters);
+            if !registers::vectors_are_seen(letters) {
+                return b"the vector registers are not seen".to_vec();
+            }
             state.letters.set(Some(letters));
             let mut response = b"planted registers data stack utcb heap\n".to_vec();
             let rest = INLINE_RESPONSE - response.len();

@@ -109,6 +109,19 @@ pub fn fill_vectors(letters: Letters) {
     unsafe { vectors(word(letters), &form) }
 }
 
+/// Fills the vector registers, and tells whether all of them are seen to be full: no system call leaves any for a later
+/// search to find, so it is shown here that the search would.
+pub fn vectors_are_seen(letters: Letters) -> bool {
+    let mut registers = Registers::new();
+    // SAFETY: Both keep to the C calling convention and use `registers` only.
+    unsafe {
+        vectors(word(letters), &registers);
+        look(&mut registers);
+    }
+    let is_full = |vectors: &[[u64; 2]]| vectors.as_flattened().iter().all(|half| *half == word(letters));
+    is_full(&registers.lower) && (registers.has_upper == 0 || is_full(&registers.upper))
+}
+
 /// Ends the task with an invalid instruction, and the letters in every register.
 pub fn fault(letters: Letters) -> ! {
     let form = Registers::new();
