@@ -21,7 +21,7 @@ use crate::objects::{Gate, SpawnGate};
 use crate::thread::{Content, Filter, Sending, Then, Thread};
 use call::{Call, Outcome};
 use l4::protocol::{self, GATE};
-use l4::{Error, IpcError, Rights, Selector, Tag, utcb};
+use l4::{Error, IpcError, NEVER, Rights, Selector, Tag, utcb};
 
 /// The system call's operands.
 #[derive(Clone, Copy, Debug)]
@@ -78,18 +78,18 @@ pub(crate) fn call_nothing(thread: Ref<Thread>) -> bool {
 /// A call of the gate in `slot` by the shortest way, if that is possible: the thread that runs now.
 #[inline(always)]
 pub(crate) fn call_plainly(cpu: &'static Cpu, slot: &Slot) -> Option<Ref<Thread>> {
-    // Who has it just now may change what decides: the ordinary way waits for him.
-    let domain = Domain::try_lock(cpu)?;
     let thread = cpu.current()?;
     let (word, tag, deadline) =
         thread.with_own_context(|context| (context.rcx, Tag(context.rax), context.r9));
-    let capability = slot.capability(word)?;
-    let gate = capability.object.downcast::<Gate>()?;
-    if tag.label() == GATE {
+    if tag.items() != 0 || deadline != NEVER || tag.label() == GATE {
         return None;
     }
+    let capability = slot.capability(word)?;
+    let gate = capability.object.downcast::<Gate>()?;
     let label = sent_label(&capability, gate);
-    direct::call_plainly(&domain, cpu, thread, gate, (tag, label, deadline))
+    // Who has it just now may change what decides: the ordinary way waits for him.
+    let domain = Domain::try_lock(cpu)?;
+    direct::call_plainly(&domain, cpu, thread, gate, tag, label)
 }
 
 /// An answer and the wait for the next message by the shortest way, if that is possible: the thread that runs now.
@@ -100,20 +100,24 @@ pub(crate) fn reply_plainly(
     tag: Tag,
     deadline: u64,
 ) -> Option<Ref<Thread>> {
-    if !selector.is_implicit_reply_and_wait() {
+    if !selector.is_implicit_reply_and_wait() || tag.items() != 0 || deadline != NEVER {
         return None;
     }
     let domain = Domain::try_lock(cpu)?;
-    direct::reply_plainly(&domain, cpu, cpu.current()?, tag, deadline)
+    direct::reply_plainly(&domain, cpu, cpu.current()?, tag)
 }
 
 /// Any system call by the short way, if there is one for it and that is possible: the thread that runs now.
+#[inline(always)]
 pub(crate) fn go_directly(
     cpu: &'static Cpu,
     thread: Ref<Thread>,
     operands: &Operands,
 ) -> Option<Ref<Thread>> {
     let Operands { selector, tag, .. } = *operands;
+    if tag.items() != 0 || !selector.has(Selector::SEND | Selector::RECEIVE) {
+        return None;
+    }
     let task = thread.task();
     if selector.is_call() {
         let capability = task.caps.get(selector.slot()).ok()?;

@@ -18,7 +18,7 @@ use crate::schedule;
 use crate::thread::{Content, Filter, ReplyHolder, State, Thread};
 use crate::timeout::{Owner, has_passed};
 use core::sync::atomic::Ordering;
-use l4::{NEVER, Tag};
+use l4::Tag;
 
 /// Sender and receiver of a message that is to be delivered at once.
 #[derive(Clone, Copy)]
@@ -37,10 +37,10 @@ impl Partners {
             && self.from.moving_to.get(domain).is_none()
     }
 
-    /// Tells whether no timer runs or is to run, and nobody is ready: then nobody else is to run before the receiver.
+    /// Tells whether no timer runs for the receiver, and nobody is ready: then nobody else is to run before it.
     #[inline(always)]
-    fn are_plain(&self, domain: &Domain, deadline: u64) -> bool {
-        deadline == NEVER && !self.to.timer.is_armed(domain) && self.cpu.run_queue.is_empty(domain)
+    fn are_plain(&self, domain: &Domain) -> bool {
+        !self.to.timer.is_armed(domain) && self.cpu.run_queue.is_empty(domain)
     }
 
     /// Tells whether a thread of higher priority than the receiver's is ready.
@@ -94,7 +94,6 @@ fn call_partners(
     cpu: &'static Cpu,
     sender: Ref<Thread>,
     gate: Ref<Gate>,
-    tag: Tag,
 ) -> Option<Partners> {
     let receiver = gate.binding.thread()?;
     let partners = Partners {
@@ -102,25 +101,25 @@ fn call_partners(
         from: sender,
         to: receiver,
     };
-    let ready = tag.items() == 0
-        && partners.may_switch(domain)
+    let ready = partners.may_switch(domain)
         && receiver.state.get(domain) == State::Receiving(Filter::Anybody)
         && sender.sending.get(domain).content == Content::Message
         && !gate.header.is_dead();
     ready.then_some(partners)
 }
 
-/// A plain call through a gate. `None`, and nothing done, if it has to go another way; else the thread that runs now.
+/// A plain call through a gate: without items or deadline. `None`, and nothing done, if it has to go another way; else the thread that runs now.
 #[inline(always)]
 pub(crate) fn call_plainly(
     domain: &Domain,
     cpu: &'static Cpu,
     sender: Ref<Thread>,
     gate: Ref<Gate>,
-    (tag, label, deadline): (Tag, u64, u64),
+    tag: Tag,
+    label: u64,
 ) -> Option<Ref<Thread>> {
-    let partners = call_partners(domain, cpu, sender, gate, tag)?;
-    if !partners.are_plain(domain, deadline) || transfer::wanted_reply_slot(partners.to).is_some() {
+    let partners = call_partners(domain, cpu, sender, gate)?;
+    if !partners.are_plain(domain) || transfer::wanted_reply_slot(partners.to).is_some() {
         return None;
     }
     transfer::give_implicit_reply(domain, sender, partners.to);
@@ -128,7 +127,7 @@ pub(crate) fn call_plainly(
     partners.deliver::<true>(domain, tag, label)
 }
 
-/// A call through a gate. As [`call_plainly`].
+/// A call through a gate, without items. As [`call_plainly`].
 pub(crate) fn call(
     domain: &Domain,
     cpu: &'static Cpu,
@@ -136,7 +135,7 @@ pub(crate) fn call(
     gate: Ref<Gate>,
     (tag, label, deadline): (Tag, u64, u64),
 ) -> Option<Ref<Thread>> {
-    let partners = call_partners(domain, cpu, sender, gate, tag)?;
+    let partners = call_partners(domain, cpu, sender, gate)?;
     if partners.are_outranked(domain) {
         return None;
     }
@@ -149,9 +148,8 @@ pub(crate) fn call(
 
 /// Tells whether the sender may answer the receiver, if it has the right to, and then wait for anybody.
 #[inline(always)]
-fn may_answer(domain: &Domain, partners: Partners, tag: Tag) -> bool {
-    tag.items() == 0
-        && partners.may_switch(domain)
+fn may_answer(domain: &Domain, partners: Partners) -> bool {
+    partners.may_switch(domain)
         && partners.to.sending.get(domain).content == Content::Message
         && partners.from.pending.get(domain).0.is_none()
         && partners.from.senders.get(domain).head.is_none()
@@ -164,7 +162,6 @@ pub(crate) fn reply_plainly(
     cpu: &'static Cpu,
     thread: Ref<Thread>,
     tag: Tag,
-    deadline: u64,
 ) -> Option<Ref<Thread>> {
     let caller = Ref::load(&thread.owes)?;
     let partners = Partners {
@@ -172,9 +169,9 @@ pub(crate) fn reply_plainly(
         from: thread,
         to: caller,
     };
-    let ready = may_answer(domain, partners, tag)
+    let ready = may_answer(domain, partners)
         && caller.reply_holder.get(domain) == ReplyHolder::Implicit(thread)
-        && partners.are_plain(domain, deadline);
+        && partners.are_plain(domain);
     if !ready {
         return None;
     }
@@ -214,7 +211,7 @@ pub(crate) fn reply_and_wait(
         from: thread,
         to: caller,
     };
-    if !may_answer(domain, partners, tag) || has_passed(deadline) || partners.are_outranked(domain) {
+    if !may_answer(domain, partners) || has_passed(deadline) || partners.are_outranked(domain) {
         return None;
     }
     match slot {
