@@ -91,6 +91,8 @@ impl Selector {
     pub const FORM: u64 = (1 << Self::INDEX_SHIFT) - 1;
     /// [`Self::FORM`] of a plain call.
     pub const CALL: u64 = Self::SEND | Self::RECEIVE;
+    /// [`Self::FORM`] of an answer by the implicit reply capability and the wait for anybody's next message.
+    pub const REPLY_AND_WAIT: u64 = Self::CALL | Self::OPEN | Self::REPLY | Self::SELF;
 
     /// Selects `cap` for the phases in `operation`.
     pub const fn new(cap: CapIndex, operation: u64) -> Selector {
@@ -130,10 +132,10 @@ impl Selector {
         self.0 & Self::FORM & !Self::SELF == phases
     }
 
-    /// Tells whether the form is an answer by the implicit reply capability and the wait for anybody's next message.
+    /// Tells whether the form is [`Self::REPLY_AND_WAIT`].
     #[inline(always)]
     pub const fn is_implicit_reply_and_wait(self) -> bool {
-        self.is_reply_and_wait() && self.0 & Self::SELF != 0
+        self.0 & Self::FORM == Self::REPLY_AND_WAIT
     }
 
     /// Tells whether all bits of `phases` are set.

@@ -151,7 +151,26 @@ fn call_otherwise(cpu: &'static Cpu, slot: &Slot) -> *mut Context {
     }
 }
 
-/// A `syscall` instruction of any other form. `context` has all of the thread's registers that count, and gets the results.
+/// A `syscall` instruction of the form [`Selector::REPLY_AND_WAIT`]. `context` has all of the thread's registers that count,
+/// and gets the results.
+pub extern "C" fn reply_and_wait(
+    _context: *mut Context,
+    _label: u64,
+    selector: u64,
+    tag: u64,
+    send_deadline: u64,
+    receive_deadline: u64,
+) -> *mut Context {
+    let cpu = Cpu::this();
+    cpu.counters.count(Event::SystemCall);
+    debug_assert!(Selector(selector).is_implicit_reply_and_wait());
+    match invoke::reply_plainly(cpu, Tag(tag), receive_deadline) {
+        Some(partner) => enter(cpu, partner),
+        None => other_system_call(cpu, selector, tag, send_deadline, receive_deadline),
+    }
+}
+
+/// A `syscall` instruction of any other form, as [`reply_and_wait`].
 pub extern "C" fn system_call(
     _context: *mut Context,
     _label: u64,
@@ -162,10 +181,7 @@ pub extern "C" fn system_call(
 ) -> *mut Context {
     let cpu = Cpu::this();
     cpu.counters.count(Event::SystemCall);
-    match invoke::reply_plainly(cpu, Selector(selector), Tag(tag), receive_deadline) {
-        Some(partner) => enter(cpu, partner),
-        None => other_system_call(cpu, selector, tag, send_deadline, receive_deadline),
-    }
+    other_system_call(cpu, selector, tag, send_deadline, receive_deadline)
 }
 
 /// A system call that is not as plain as most.

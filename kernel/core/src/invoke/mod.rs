@@ -94,13 +94,8 @@ pub(crate) fn call_plainly(cpu: &'static Cpu, slot: &Slot) -> Option<Ref<Thread>
 
 /// An answer and the wait for the next message by the shortest way, if that is possible: the thread that runs now.
 #[inline(always)]
-pub(crate) fn reply_plainly(
-    cpu: &'static Cpu,
-    selector: Selector,
-    tag: Tag,
-    deadline: u64,
-) -> Option<Ref<Thread>> {
-    if !selector.is_implicit_reply_and_wait() || tag.items() != 0 || deadline != NEVER {
+pub(crate) fn reply_plainly(cpu: &'static Cpu, tag: Tag, deadline: u64) -> Option<Ref<Thread>> {
+    if tag.items() != 0 || deadline != NEVER {
         return None;
     }
     let domain = Domain::try_lock(cpu)?;

@@ -322,6 +322,10 @@ impl SystemCall {
         }
         let context = thread.context();
         let (selector, tag) = (self.selector.0, self.tag.0);
+        if self.selector.is_implicit_reply_and_wait() {
+            entry::reply_and_wait(context, 0, selector, tag, self.send, self.receive);
+            return;
+        }
         if !self.selector.is_call() {
             entry::system_call(context, 0, selector, tag, self.send, self.receive);
             return;

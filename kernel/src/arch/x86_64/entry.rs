@@ -124,9 +124,13 @@ global_asm!(
     call {leave_system_call}
     jmp 8f
 
-    // Any other form: the thread seldom goes on.
+    // Other forms: the thread seldom goes on.
 7:  STORE_PRESERVED
-    call {system_call}
+    cmp r10d, {form_reply_and_wait}
+    jne 7f
+    call {reply_and_wait}
+    jmp 8f
+7:  call {system_call}
 
 8:  mov gs:[{area_context}], rax
     cmp qword ptr [rax + {kind}], 0
@@ -390,6 +394,7 @@ fatal_trap:
 "#,
     call = sym kernel_core::entry::call,
     call_gate = sym kernel_core::entry::call_gate,
+    reply_and_wait = sym kernel_core::entry::reply_and_wait,
     system_call = sym kernel_core::entry::system_call,
     leave_system_call = sym kernel_core::entry::leave_system_call,
     user_trap = sym user_trap,
@@ -408,6 +413,7 @@ fatal_trap:
     leaves = const LEAVES,
     form = const Selector::FORM,
     form_call = const Selector::CALL,
+    form_reply_and_wait = const Selector::REPLY_AND_WAIT,
     area_context = const offset::CONTEXT,
     area_stack = const offset::STACK_TOP,
     area_scratch = const offset::SCRATCH,
