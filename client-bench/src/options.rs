@@ -17,7 +17,9 @@ client-bench: invokes a function again and again and shows how long each phase t
       --create=NAME      use the module NAME of the boot image as the function's code
       --runtime=NAME     what runs such a module: native, linux or python (native)
       --also=NAME        create this function too, for those that call others; may be given more than once
-      --mode=MODE        boot: load it afresh each time; warm: keep it (as the function's manifest says, else boot)
+      --mode=MODE        snapshot: begin each time from the initialised function; boot: load it afresh each time;
+                         warm: keep it (as the function's manifest says, else snapshot, if that is possible)
+      --by-manager       have the manager make each call, also those that don't need it
       --payload=SIZE     send SIZE bytes (0); K and M may follow the number
       --payload=text:T   send the text T
       --timeout=TIME     give up after TIME: us, ms or s must follow the number (as the manifest says)
@@ -100,6 +102,8 @@ pub struct Options {
     pub warmup: u32,
     /// Asynchronous invocations at once; 0 for synchronous ones.
     pub in_flight: u32,
+    /// The manager makes each call.
+    pub by_manager: bool,
     /// Name of the function.
     pub function: String,
     /// Module to take the code from instead of `functions/NAME`.
@@ -137,6 +141,7 @@ impl Default for Options {
             iterations: 1000,
             warmup: 10,
             in_flight: 0,
+            by_manager: false,
             function: "noop".to_string(),
             create: None,
             runtime: Runtime::Native,
@@ -218,6 +223,7 @@ impl Options {
     fn set_flag(&mut self, name: &str, value: Option<&str>) -> Result<bool, UsageError> {
         let flag = match name {
             "--show" => &mut self.show,
+            "--by-manager" => &mut self.by_manager,
             "--check-leaks" => &mut self.check_leaks,
             "--figures" => &mut self.figures,
             "-h" | "--help" => &mut self.help,

@@ -74,6 +74,7 @@ fn actions() {
             "3 delete(name: &[u8]) -> Result<(), FaasError>",
             "4 list(after: &str) -> Result<Option<String>, FaasError>",
             "5 describe(name: &[u8]) -> Result<ActionInfo, FaasError>",
+            "6 open(name: &[u8]) -> Result<OpenedAction, FaasError> words",
             "10 invoke(name: &[u8], options: InvokeOptions, request: Payload<'_>, response: &mut [u8]) \
              -> Result<Completion, FaasError> words deferred",
             "11 invoke_async(name: &[u8], options: InvokeOptions, request: Payload<'_>, notify: Option<Cap<Irq>>) \

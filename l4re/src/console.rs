@@ -39,11 +39,22 @@ impl Drop for SavedMessage {
     }
 }
 
-/// Writes bytes to a console. The UTCB stays as it was. What a console refuses is lost: there is nowhere else to
-/// complain.
+/// Writes bytes to a console. The UTCB stays as it was. What the task's log refuses, its parent gets: a clone that a client
+/// began itself has no log, and its client then has the manager begin one. What nobody takes is lost.
 pub fn write(console: CapIndex, bytes: &[u8]) {
     let _saved = SavedMessage::new();
-    let _ = Vcon(console).write(bytes);
+    if console == CapIndex::LOG {
+        log(bytes);
+    } else {
+        let _ = Vcon(console).write(bytes);
+    }
+}
+
+/// Writes bytes to the task's log as [`write`] does, but leaves the UTCB as the messages leave it.
+pub fn log(bytes: &[u8]) {
+    if Vcon(CapIndex::LOG).write(bytes).is_err() {
+        let _ = Vcon(CapIndex::PARENT).write(bytes);
+    }
 }
 
 /// Collects text and writes it in as few messages as possible, each of which stays whole.

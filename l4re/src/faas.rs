@@ -1,5 +1,9 @@
 //! The client's side of functions as a service: a session with the manager, and payloads in dataspaces.
 
+mod function;
+
+pub use function::Function;
+
 use crate::memory::{SealedView, SharedView, create_dataspace, round_up};
 use crate::{Channel, OwnedCap, start};
 use alloc::string::String;

@@ -93,8 +93,9 @@ pub struct Action<Program> {
 }
 
 impl<Program> Action<Program> {
-    /// What clients are told about it, `image` being the state of its image.
-    pub fn info(&self, image: ImageState) -> ActionInfo {
+    /// What clients are told about it, `image` being the state of its image, of which so many calls were answered without
+    /// the manager.
+    pub fn info(&self, image: ImageState, answered_directly: u64) -> ActionInfo {
         ActionInfo {
             config: self.settings.config.clone(),
             version: self.version,
@@ -106,6 +107,7 @@ impl<Program> Action<Program> {
             queued: self.waiting.length,
             idle_workers: self.idle_count,
             image,
+            answered_directly,
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::action::ActionId;
 use crate::body::{Body, Content, ShortBody};
 use crate::label::WorkerId;
 use crate::platform::Answer;
-use interfaces::faas::{ActivationId, Completion, FaasError, Timestamps, WorkerTimes};
+use interfaces::faas::{ActivationId, Completion, FaasError, Timestamps};
 use interfaces::manifest::StartMode;
 use l4::CapIndex;
 
@@ -89,6 +89,7 @@ impl Activation {
             activation: number(index, self.generation),
             version: self.version,
             mode: self.mode,
+            is_direct: false,
             times: self.times,
             body,
         }
@@ -105,26 +106,6 @@ impl Activation {
                 Body::Dataspace { cap, length } => Content::Lent(cap, length),
             },
         }
-    }
-
-    /// Notes when the phases began and ended, as the worker says, and that it did so at `now`.
-    pub fn note_times(&mut self, said: &WorkerTimes, now: u64) {
-        let times = &mut self.times;
-        // What a clone says of the time before it began happened to its image.
-        let own = |time| {
-            if time < times.start_worker {
-                said.start_function
-            } else {
-                time
-            }
-        };
-        let (start_runtime, start_load) = (own(said.start_runtime), own(said.start_load));
-        times.start_runtime = start_runtime;
-        times.start_load = start_load;
-        times.start_function = said.start_function;
-        times.end_function = said.end_function;
-        times.end_runtime = said.end_runtime;
-        times.end_worker = now;
     }
 
     /// The error that says that its time is up.

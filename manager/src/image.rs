@@ -30,6 +30,12 @@ pub struct Image<Memory> {
     pub used_ns: u64,
 }
 
+impl<Memory> Image<Memory> {
+    fn is_unneeded(&self) -> bool {
+        !self.is_current && self.users == 0
+    }
+}
+
 /// The images of a client.
 #[derive(Debug)]
 pub struct Images<Memory> {
@@ -78,28 +84,39 @@ impl<Memory> Images<Memory> {
         }
     }
 
-    /// Notes that a worker which began from an image has ended. Returns the memory if nobody needs it any more.
-    pub fn leave(&mut self, index: u16) -> Option<Memory> {
-        let image = self.table.get_mut(index)?;
-        image.users -= 1;
-        self.remove_if_unused(index)
+    /// The image at a place.
+    pub fn get_mut(&mut self, index: u16) -> Option<&mut Image<Memory>> {
+        self.table.get_mut(index)
     }
 
-    /// Has no new workers begin from an image. Returns the memory if nobody needs it any more.
-    pub fn retire(&mut self, index: u16) -> Option<Memory> {
-        let image = self.table.get_mut(index)?;
+    /// Notes that a worker which began from an image has ended. Tells whether nobody needs the image any more.
+    pub fn leave(&mut self, index: u16) -> bool {
+        self.table.get_mut(index).is_some_and(|image| {
+            image.users -= 1;
+            image.is_unneeded()
+        })
+    }
+
+    /// Has no new workers begin from an image. Tells whether nobody needs it any more.
+    pub fn retire(&mut self, index: u16) -> bool {
+        let Some(image) = self.table.get_mut(index) else {
+            return false;
+        };
         if core::mem::take(&mut image.is_current) {
             self.bytes -= image.frozen.info.bytes;
         }
-        self.remove_if_unused(index)
+        image.is_unneeded()
     }
 
-    fn remove_if_unused(&mut self, index: u16) -> Option<Memory> {
-        let image = self.table.get(index)?;
-        if image.is_current || image.users > 0 {
-            return None;
-        }
+    /// Takes an image out that nobody needs any more.
+    pub fn remove(&mut self, index: u16) -> Option<Memory> {
+        self.table.get(index).filter(|image| image.is_unneeded())?;
         self.table.remove(index).map(|image| image.frozen.memory)
+    }
+
+    /// All images.
+    pub fn iter(&self) -> impl Iterator<Item = (u16, &Image<Memory>)> {
+        self.table.iter()
     }
 
     /// The current image, other than that of `but`, that has not been used for the longest time.
@@ -152,10 +169,14 @@ mod tests {
         let index = images.insert(frozen("old", 10), action(1), 0).unwrap();
         images.take_into_use(index, 5);
         images.take_into_use(index, 6);
-        assert_eq!((images.leave(index), images.retire(index)), (None, None));
-        assert_eq!((images.bytes(), images.current()), (0, 0));
-        assert_eq!(images.retire(index), None, "twice is as good as once");
-        assert_eq!(images.leave(index), Some("old"));
+        assert!(!images.leave(index) && !images.retire(index));
+        assert_eq!(
+            (images.bytes(), images.current(), images.remove(index)),
+            (0, 0, None)
+        );
+        assert!(!images.retire(index), "twice is as good as once");
+        assert!(images.leave(index));
+        assert_eq!(images.remove(index), Some("old"));
         assert!(images.is_empty());
     }
 

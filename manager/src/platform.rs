@@ -49,6 +49,30 @@ pub enum LaunchError {
     Refused(l4::Error),
 }
 
+/// What holds for clones that begin without the manager.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GateLimits {
+    /// Memory of each in bytes.
+    pub memory: u64,
+    /// Time that each has, in nanoseconds.
+    pub timeout_ns: u64,
+    /// How many there may be at a time.
+    pub concurrent: u32,
+    /// Priority of their threads.
+    pub priority: u8,
+}
+
+/// What became of calls that did not pass the manager.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DirectCalls {
+    /// Clones that there are now.
+    pub live: u64,
+    /// Calls that were answered.
+    pub answered: u64,
+    /// Calls whose clone ended without an answer.
+    pub failed: u64,
+}
+
 /// Why a worker was not made an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FreezeError {
@@ -156,6 +180,18 @@ pub trait Platform {
         launch: Launch,
         request: Answer<'_>,
     ) -> Result<(), LaunchError>;
+
+    /// A gate by which the client begins clones of an image without the manager; the client gets a copy of the capability.
+    ///
+    /// # Errors
+    /// The client's account can't pay for it.
+    fn open(&mut self, image: &mut Self::Image, limits: GateLimits) -> Result<CapIndex, FaasError>;
+
+    /// Takes back the capabilities to an image's gate that the client got. Clones that there are go on.
+    fn close(&mut self, image: &mut Self::Image);
+
+    /// What became of the calls of an image's gate.
+    fn direct_calls(&mut self, image: &Self::Image) -> DirectCalls;
 
     /// Drops an image that no worker uses any more.
     fn drop_image(&mut self, image: Self::Image);

@@ -15,4 +15,8 @@ pub struct Totals {
     pub prepared: u64,
     /// Images that were given up for others.
     pub evicted: u64,
+    /// Calls without the manager that were answered, of images that are gone.
+    pub answered_directly: u64,
+    /// Calls without the manager whose clone ended without an answer, of images that are gone.
+    pub failed_directly: u64,
 }

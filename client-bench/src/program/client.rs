@@ -17,7 +17,7 @@ use interfaces::namespace::NamespaceClient;
 use l4::object::Factory;
 use l4::{CapIndex, NEVER, syscall};
 use l4_rpc::{CallError, Cap, REPLY_BYTES};
-use l4re::faas::{FunctionError, Mapped, RomFunction, Session};
+use l4re::faas::{Function, FunctionError, Mapped, RomFunction, Session};
 use l4re::{Channel, OwnedCap, Slot, clock, println, start};
 
 /// Bytes of a reply that are shown.
@@ -164,16 +164,17 @@ impl<'a> Client<'a> {
                 return shared.wait_for_start();
             }
         };
+        let function = self.session.function(&self.options.function);
         for _ in 0..self.options.warmup {
             // A failure shows up again when it is measured.
-            let _ = self.invoke(payload);
+            let _ = self.invoke(&function, payload);
         }
         outcome.samples.reserve(self.options.iterations as usize);
         shared.wait_for_start();
         let start = clock::now_ns();
         if self.options.in_flight == 0 {
             for _ in 0..self.options.iterations {
-                outcome.record(self.invoke(payload));
+                outcome.record(self.invoke(&function, payload));
                 shared.count();
             }
         } else if let Err(error) = self.measure_asynchronous(shared, outcome, payload) {
@@ -230,14 +231,16 @@ impl<'a> Client<'a> {
     }
 
     /// One invocation: its sample, and its start mode as a bit.
-    fn invoke(&self, payload: Payload<'_>) -> Result<(Sample, u8), ClientError> {
+    fn invoke(&self, function: &Function<'_>, payload: Payload<'_>) -> Result<(Sample, u8), ClientError> {
         let mut buffer = [0; REPLY_BYTES];
-        let name = self.options.function.as_bytes();
+        let options = InvokeOptions::default();
         let begun = clock::now_ns();
-        let answer = self
-            .session
-            .actions()
-            .invoke(name, InvokeOptions::default(), payload, &mut buffer);
+        let answer = if self.options.by_manager {
+            let name = self.options.function.as_bytes();
+            self.session.actions().invoke(name, options, payload, &mut buffer)
+        } else {
+            function.call(options, payload, &mut buffer)
+        };
         self.finish(begun, answer, &buffer)
     }
 
@@ -263,6 +266,7 @@ impl<'a> Client<'a> {
         let mode = match completion.mode {
             StartMode::Boot => 1,
             StartMode::Warm => 2,
+            StartMode::Snapshot if completion.is_direct => 8,
             StartMode::Snapshot => 4,
         };
         Ok((sample(begun, &completion.times, ended), mode))
@@ -278,7 +282,7 @@ impl<'a> Client<'a> {
         println!(
             "{text}{more} (client {}, {}, {}.{:03} us, {} bytes)",
             self.number,
-            mode_name(completion.mode),
+            mode_name(completion),
             nanoseconds / 1000,
             nanoseconds % 1000,
             bytes.len()
@@ -296,8 +300,9 @@ impl<'a> Client<'a> {
     }
 }
 
-const fn mode_name(mode: StartMode) -> &'static str {
-    match mode {
+const fn mode_name(completion: &Completion) -> &'static str {
+    match completion.mode {
+        StartMode::Snapshot if completion.is_direct => "direct",
         StartMode::Boot => "boot",
         StartMode::Warm => "warm",
         StartMode::Snapshot => "snapshot",

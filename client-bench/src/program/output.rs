@@ -71,7 +71,7 @@ fn elapsed(outcomes: &[(u32, Outcome)]) -> u64 {
 /// The start modes that occurred.
 fn modes(outcomes: &[(u32, Outcome)]) -> String {
     let bits = outcomes.iter().fold(0, |bits, (_, outcome)| bits | outcome.modes);
-    let names: Vec<&str> = [(1, "boot"), (2, "warm"), (4, "snapshot")]
+    let names: Vec<&str> = [(1, "boot"), (2, "warm"), (4, "snapshot"), (8, "direct")]
         .iter()
         .filter(|(bit, _)| bits & bit != 0)
         .map(|(_, name)| *name)

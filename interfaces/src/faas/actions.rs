@@ -5,7 +5,10 @@ use alloc::string::String;
 use l4::object::{Dataspace, Irq};
 use l4_rpc::{Cap, interface};
 
-use super::{ActionInfo, ActivationId, Completion, Counters, Definition, FaasError, InvokeOptions, Payload};
+use super::{
+    ActionInfo, ActivationId, Completion, Counters, Definition, FaasError, InvokeOptions, OpenedAction,
+    Payload,
+};
 
 /// Functions and their invocations. Names are [`super::check_name`]d by the manager.
 #[interface(protocol = 0x5001)]
@@ -40,6 +43,10 @@ pub trait Actions {
     /// Configuration and state of a function.
     #[op(5)]
     fn describe(&self, name: &[u8]) -> Result<ActionInfo, FaasError>;
+
+    /// A gate by which the caller invokes a function without the manager, as [`super::direct`] explains.
+    #[op(6, words)]
+    fn open(&self, name: &[u8]) -> Result<OpenedAction, FaasError>;
 
     /// Invokes a function and waits for its response, which comes in `response` if it has at most
     /// [`super::INLINE_RESPONSE`] bytes, else in a dataspace.

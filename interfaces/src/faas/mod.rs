@@ -9,8 +9,10 @@
 
 mod actions;
 pub mod client;
+pub mod direct;
 mod end;
 mod error;
+mod opened;
 mod payload;
 mod registry;
 mod supervisor;
@@ -19,6 +21,7 @@ mod types;
 pub use actions::{Actions, ActionsClient, ActionsInterface, ActionsReply};
 pub use end::FaultKind;
 pub use error::{ConfigField, FaasError, FreezeFault, ImageFault, NameFault};
+pub use opened::OpenedAction;
 pub use payload::{Block, Body, Payload};
 pub use registry::{
     Registration, Registry, RegistryClient, RegistryInterface, RegistryReply, RegistryStatus,

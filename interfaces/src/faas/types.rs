@@ -4,7 +4,7 @@ use l4::Error;
 use l4_rpc::{Decode, Encode, Encoder, Source};
 use serde::{Deserialize, Serialize};
 
-use super::{Body, ConfigField, FaasError, FreezeFault, NAME_MAX, NameFault};
+use super::{Body, ConfigField, FaasError, FreezeFault, NAME_MAX, NameFault, WorkerTimes};
 use crate::manifest::{Manifest, Runtime, StartMode};
 
 /// Gives structures of `u64` fields their fixed layout: one word per field, in the order of the list.
@@ -176,6 +176,8 @@ pub struct ActionInfo {
     pub idle_workers: u32,
     /// What workers begin from.
     pub image: ImageState,
+    /// Calls of this version that a clone answered without the manager; they are not among the ones above.
+    pub answered_directly: u64,
 }
 
 /// What a function's workers begin from.
@@ -242,6 +244,27 @@ pub struct Timestamps {
     pub end_worker: u64,
 }
 
+impl Timestamps {
+    /// Completes the times of a worker that `said` the ones between, and whose answer came at `now`.
+    pub fn complete(&mut self, said: &WorkerTimes, now: u64) {
+        // What a clone says of the time before it began happened to its image.
+        let own = |time| {
+            if time < self.start_worker {
+                said.start_function
+            } else {
+                time
+            }
+        };
+        let (start_runtime, start_load) = (own(said.start_runtime), own(said.start_load));
+        self.start_runtime = start_runtime;
+        self.start_load = start_load;
+        self.start_function = said.start_function;
+        self.end_function = said.end_function;
+        self.end_runtime = said.end_runtime;
+        self.end_worker = now;
+    }
+}
+
 words_in_order!(
     Timestamps: queue, start_worker, start_runtime, start_load, start_function, end_function, end_runtime, end_worker
 );
@@ -249,12 +272,14 @@ words_in_order!(
 /// The result of an invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Completion {
-    /// Its number.
+    /// Its number; 0 if it did not pass the manager.
     pub activation: ActivationId,
     /// Version of the function that ran.
     pub version: u32,
     /// How the worker was started.
     pub mode: StartMode,
+    /// The call did not pass the manager.
+    pub is_direct: bool,
     /// When its phases began and ended.
     pub times: Timestamps,
     /// Where the response is.
@@ -265,7 +290,11 @@ impl Encode for Completion {
     #[inline]
     fn encode(&self, out: &mut Encoder<'_>) {
         out.word(self.activation);
-        out.word(u64::from(self.version) | mode_number(self.mode) << 32);
+        out.word(
+            u64::from(self.version)
+                | mode_number(self.mode) << 32
+                | u64::from(self.is_direct) << DIRECT_SHIFT,
+        );
         self.times.encode(out);
         self.body.encode(out);
     }
@@ -281,12 +310,16 @@ impl<S: Source> Decode<S> for Completion {
         Ok(Completion {
             activation,
             version: word as u32,
-            mode: mode_from_number(word >> 32)?,
+            mode: mode_from_number(word >> 32 & 0xff)?,
+            is_direct: word >> DIRECT_SHIFT == 1,
             times: Decode::decode(from)?,
             body: Decode::decode(from)?,
         })
     }
 }
+
+/// Where a completion's second word says that the call did not pass the manager.
+const DIRECT_SHIFT: u32 = 40;
 
 const fn mode_number(mode: StartMode) -> u64 {
     match mode {
@@ -332,9 +365,13 @@ pub struct Counters {
     pub images_prepared: u64,
     /// Snapshots that were given up because their memory was needed.
     pub images_evicted: u64,
+    /// Calls that a clone answered without the manager, with a result or an error; not among `succeeded` and `failed`.
+    pub answered_directly: u64,
+    /// Calls without the manager whose clone ended without an answer.
+    pub failed_directly: u64,
 }
 
 words_in_order!(
     Counters: succeeded, failed, workers_started, workers_live, workers_idle, teardowns_pending, actions, activations,
-    images, image_bytes, images_prepared, images_evicted
+    images, image_bytes, images_prepared, images_evicted, answered_directly, failed_directly
 );

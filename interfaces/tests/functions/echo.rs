@@ -5,7 +5,8 @@ use std::cell::RefCell;
 use interfaces::faas::client::{Client, Code, Memory};
 use interfaces::faas::{
     ActionInfo, Actions, ActionsInterface, ActionsReply, ActivationId, Block, Completion, Counters,
-    Definition, FaasError, INLINE_RESPONSE, InvokeOptions, PAYLOAD_MAX, Payload, Timestamps, check_name,
+    Definition, FaasError, INLINE_RESPONSE, InvokeOptions, OpenedAction, PAYLOAD_MAX, Payload, Timestamps,
+    check_name,
 };
 use interfaces::manifest::StartMode;
 use l4::object::{Dataspace, Irq};
@@ -107,6 +108,7 @@ impl<'h> Echo<'h> {
             activation: 9,
             version: 3,
             mode: StartMode::Warm,
+            is_direct: true,
             times: TIMES,
             body,
         };
@@ -162,6 +164,16 @@ impl Actions for Echo<'_> {
 
     fn describe(&mut self, _: Caller, _: &[u8]) -> Result<ActionInfo, FaasError> {
         Err(FaasError::UnknownAction)
+    }
+
+    fn open(&mut self, _: Caller, name: &[u8]) -> Result<OpenedAction, FaasError> {
+        let name = check_name(name)?;
+        Ok(OpenedAction {
+            gate: None,
+            version: 3,
+            timeout_ns: name.len() as u64,
+            memory_bytes: 1 << 20,
+        })
     }
 
     fn invoke(

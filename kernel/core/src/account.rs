@@ -179,6 +179,8 @@ impl Account {
     /// The account's end has begun.
     pub(crate) fn begin_end(&self) {
         if let Some(parent) = self.header.account() {
+            // What is not in use goes back at once: it need not wait for the memory to be free.
+            let _ = self.trim();
             let limit = self.limit();
             self.announced.store(limit, Ordering::Relaxed);
             parent.returning.fetch_add(limit, Ordering::Relaxed);

@@ -99,7 +99,5 @@ pub(crate) fn conclude(domain: &Domain, caller: Ref<Thread>, task: Ref<Task>, ou
     if let Some(invocation) = account.invocation() {
         invocation.gate.count(outcome);
     }
-    // What the clone never used is free at once; the rest is when it is taken apart. It has a parent, so that can't fail.
-    let _ = account.trim();
     reaper::destroy_aside(domain, account.erase());
 }

@@ -46,8 +46,8 @@ pub struct GateBinding {
     pub memory_bytes: u64,
     /// Time that a clone has for its answer in nanoseconds, 0 for no limit.
     pub deadline_ns: u64,
-    /// Most clones at a time. One that has answered counts until its memory is free.
-    pub live_limit: u32,
+    /// Most clones at a time that have not answered.
+    pub concurrent: u32,
     /// Slot, in the clone, of the right to answer.
     pub answer: CapIndex,
     /// The gate's label (two lowest bits 0), for who asks for it.
@@ -74,7 +74,7 @@ impl Snapshot {
             u64::from(slice_us),
             binding.memory_bytes,
             binding.deadline_ns,
-            u64::from(binding.live_limit) | binding.answer.word() << 32,
+            u64::from(binding.concurrent) | binding.answer.word() << 32,
             binding.label,
         ];
         create(self.0, SNAPSHOT, &words, slot)?;
@@ -118,6 +118,12 @@ impl GateCounts {
             exited,
             destroyed,
         ]
+    }
+
+    /// Clones that have not answered.
+    pub fn running(&self) -> u64 {
+        let ended = self.answered + self.abandoned + self.failed.iter().sum::<u64>();
+        self.started.saturating_sub(ended)
     }
 
     /// The reverse of [`Self::to_words`].
@@ -202,13 +208,15 @@ pub struct CloneFailure {
     pub address: u64,
     /// Instruction pointer.
     pub ip: u64,
+    /// Stack pointer.
+    pub sp: u64,
     /// What the last thread said when it ended.
     pub exit_code: u64,
 }
 
 impl CloneFailure {
     /// Number of words.
-    pub const WORDS: usize = 6;
+    pub const WORDS: usize = 7;
 
     /// A failure of which no more is known than the reason.
     pub const fn new(reason: FailureReason) -> CloneFailure {
@@ -218,6 +226,7 @@ impl CloneFailure {
             error: 0,
             address: 0,
             ip: 0,
+            sp: 0,
             exit_code: 0,
         }
     }
@@ -230,13 +239,14 @@ impl CloneFailure {
             self.error,
             self.address,
             self.ip,
+            self.sp,
             self.exit_code,
         ]
     }
 
     /// The reverse of [`Self::to_words`]; `None` for a reason that this version does not know.
     pub const fn from_words(words: [u64; Self::WORDS]) -> Option<CloneFailure> {
-        let [reason, vector, error, address, ip, exit_code] = words;
+        let [reason, vector, error, address, ip, sp, exit_code] = words;
         match FailureReason::from_word(reason) {
             Some(reason) => Some(CloneFailure {
                 reason,
@@ -244,6 +254,7 @@ impl CloneFailure {
                 error,
                 address,
                 ip,
+                sp,
                 exit_code,
             }),
             None => None,
@@ -327,13 +338,13 @@ mod tests {
     #[test]
     fn failures_and_counts_survive_the_wire() {
         for reason in 0..FailureReason::COUNT as u64 {
-            let words = [reason, 14, 6, 0x1000, 0x40_0000, 3];
+            let words = [reason, 14, 6, 0x1000, 0x40_0000, 0x7000, 3];
             assert_eq!(
                 CloneFailure::from_words(words).map(CloneFailure::to_words),
                 Some(words)
             );
         }
-        assert_eq!(CloneFailure::from_words([5, 0, 0, 0, 0, 0]), None);
+        assert_eq!(CloneFailure::from_words([5, 0, 0, 0, 0, 0, 0]), None);
         let words = core::array::from_fn(|index| index as u64 + 7);
         assert_eq!(GateCounts::from_words(words).to_words(), words);
     }

@@ -1,17 +1,21 @@
 //! Frozen workers: the snapshot and the account that pays for it.
 
+use crate::SEAT_PRIORITY;
 use crate::machine::WorkerSlots;
 use interfaces::faas::{FreezeFault, ImageInfo};
-use l4::object::{Factory, Snapshot, Task};
+use l4::object::{Factory, GateBinding, Placement, Snapshot, SpawnGate, Task, Thread};
 use l4::{CapIndex, Error};
+use l4re::start::current_thread;
 use l4re::{OwnedCap, Slot};
-use manager::platform::FreezeError;
+use manager::platform::{DirectCalls, FreezeError, GateLimits};
 
 /// A frozen worker.
 pub(crate) struct Image {
     snapshot: OwnedCap,
     /// What was the worker's account.
     account: OwnedCap,
+    /// Begins clones for clients.
+    gate: Option<OwnedCap>,
     bytes: u64,
 }
 
@@ -19,6 +23,54 @@ impl Image {
     /// What workers begin from.
     pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot(self.snapshot.index())
+    }
+
+    /// The gate by which clients begin clones; it is made the first time, and `account` pays for it and for the clones.
+    ///
+    /// # Errors
+    /// The kernel's, above all [`Error::NoMemory`].
+    pub(crate) fn open(&mut self, account: CapIndex, limits: GateLimits) -> Result<CapIndex, Error> {
+        if let Some(gate) = &self.gate {
+            return Ok(gate.index());
+        }
+        let binding = GateBinding {
+            account,
+            scheduler: CapIndex::SCHEDULER,
+            place: Placement {
+                cpu: Thread(current_thread()).stats()?.cpu,
+                priority: limits.priority.min(SEAT_PRIORITY),
+                slice_us: 0,
+            },
+            memory_bytes: limits.memory,
+            deadline_ns: limits.timeout_ns,
+            concurrent: limits.concurrent,
+            // Its next message to its parent is the answer.
+            answer: CapIndex::PARENT,
+            label: 0,
+        };
+        let gate = Slot::fill(|slot| self.snapshot().bind(&binding, slot))?;
+        Ok(self.gate.insert(gate).index())
+    }
+
+    /// Takes back the gate's capabilities that clients got.
+    pub(crate) fn close(&mut self) {
+        if let Some(gate) = &self.gate {
+            // Only a task that is ending refuses that.
+            let _ = Task(CapIndex::TASK).revoke(gate.index());
+        }
+    }
+
+    /// What became of the gate's calls.
+    pub(crate) fn direct_calls(&self) -> DirectCalls {
+        let counts = self.gate.as_ref().map(|gate| SpawnGate(gate.index()).counts());
+        match counts {
+            Some(Ok(counts)) => DirectCalls {
+                live: counts.live,
+                answered: counts.answered,
+                failed: counts.failed.iter().sum(),
+            },
+            _ => DirectCalls::default(),
+        }
     }
 
     /// Memory that it takes, in bytes.
@@ -33,6 +85,10 @@ impl Image {
 
     /// Frees its memory. No worker may use it any more.
     pub(crate) fn delete(self) {
+        if let Some(gate) = self.gate {
+            // Dropping it is as good, unless somebody kept a copy.
+            let _ = gate.delete();
+        }
         // The account pays for the snapshot, so it goes with it.
         let _ = Task(CapIndex::TASK).delete(self.account.index());
     }
@@ -69,6 +125,7 @@ pub(crate) fn freeze(slots: &mut WorkerSlots, reply: CapIndex) -> Result<(Image,
     let image = Image {
         snapshot,
         account,
+        gate: None,
         bytes,
     };
     Ok((image, info))

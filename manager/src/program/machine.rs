@@ -20,7 +20,9 @@ use l4re::{OwnedCap, Slot, clock, memory, start};
 use loader::{Launched, LoadError};
 use manager::label::Sender;
 use manager::limits::Limits;
-use manager::platform::{Answer, FreezeError, Launch, LaunchError, Payer, Platform, Room};
+use manager::platform::{
+    Answer, DirectCalls, FreezeError, GateLimits, Launch, LaunchError, Payer, Platform, Room,
+};
 
 /// What a worker's account keeps for itself when a nested call takes a part of it.
 const CALLER_RESERVE: u64 = 32 << 10;
@@ -351,6 +353,21 @@ impl Platform for Machine {
         })?;
         self.note_limit(&launch);
         Ok(())
+    }
+
+    fn open(&mut self, image: &mut Image, limits: GateLimits) -> Result<CapIndex, FaasError> {
+        self.flush();
+        Ok(image.open(self.account, limits)?)
+    }
+
+    fn close(&mut self, image: &mut Image) {
+        self.flush();
+        image.close();
+    }
+
+    fn direct_calls(&mut self, image: &Image) -> DirectCalls {
+        self.flush();
+        image.direct_calls()
     }
 
     fn drop_image(&mut self, image: Image) {

@@ -3,9 +3,9 @@
 use crate::machine::Machine;
 use alloc::string::String;
 use interfaces::faas::{
-    ActionInfo, Actions, ActionsReply, ActivationId, Counters, Definition, FaasError, FailureKind,
-    FunctionInfo, InvokeOptions, LOG_TAIL_MAX, PAYLOAD_MAX, Payload, Supervisor, SupervisorReply,
-    WorkerFailure, WorkerTimes,
+    ActionInfo, Actions, ActionsReply, ActivationId, Counters, Definition, FaasError, FunctionInfo,
+    InvokeOptions, LOG_TAIL_MAX, OpenedAction, Payload, Supervisor, SupervisorReply, WorkerFailure,
+    WorkerTimes,
 };
 use interfaces::parent::{EXIT, Parent, ParentError, ParentReply};
 use l4::object::{Dataspace, Irq};
@@ -110,6 +110,13 @@ impl Actions for Handler<'_> {
             .only_clients([None; 2])
             .and_then(|()| self.service.describe(name));
         self.flushed(info)
+    }
+
+    fn open(&mut self, _: Caller, name: &[u8]) -> Result<OpenedAction, FaasError> {
+        let opened = self
+            .only_clients([None; 2])
+            .and_then(|()| self.service.open(name));
+        self.flushed(opened)
     }
 
     fn invoke(
@@ -239,13 +246,9 @@ impl Supervisor for Handler<'_> {
             Ok(worker) => worker,
             Err(error) => return Reply::Now(SupervisorReply::fail(utcb, Err(&error), &[])),
         };
-        let outcome = match failure.kind {
-            FailureKind::Returned => Outcome::Error(FaasError::failed(failure.message)),
-            FailureKind::Panicked => Outcome::Broken(FaasError::panic(failure.message, failure.location)),
-            FailureKind::ResponseTooLarge => Outcome::Error(FaasError::ResultTooLarge {
-                length: failure.length,
-                limit: PAYLOAD_MAX,
-            }),
+        let outcome = match failure.error() {
+            (error, true) => Outcome::Error(error),
+            (error, false) => Outcome::Broken(error),
         };
         self.service.worker_done(worker, self.reply, times, outcome);
         Reply::Deferred

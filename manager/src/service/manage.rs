@@ -2,15 +2,17 @@
 
 use super::Service;
 use crate::action::{ActionId, ImageUse, NONE, Settings};
-use crate::platform::{Answer, Platform};
+use crate::platform::{Answer, GateLimits, Platform};
 use crate::preparation::Purpose;
 use alloc::boxed::Box;
 use alloc::string::String;
 use interfaces::faas::{
     self, ActionInfo, ConfigField, Definition, ENVIRONMENT_MAX, FaasError, ImageFault, ImageState,
+    OpenedAction,
 };
-use interfaces::manifest::Runtime;
-use l4::CapIndex;
+use interfaces::manifest::{Runtime, StartMode};
+use l4::{CapIndex, Rights};
+use l4_rpc::Cap;
 
 /// Longest name of a handler in bytes: the answer that tells it to a worker must fit into a message.
 const HANDLER_MAX: usize = 128;
@@ -215,11 +217,44 @@ impl<P: Platform> Service<P> {
             ImageUse::Evicted => ImageState::Evicted,
             ImageUse::Preparing => ImageState::Preparing,
             ImageUse::Ready(index) => match self.images.get(index) {
-                Some(image) => ImageState::Ready(image.frozen.info),
+                Some(image) => {
+                    let calls = self.platform.direct_calls(&image.frozen.memory);
+                    return Ok(action.info(ImageState::Ready(image.frozen.info), calls.answered));
+                }
                 None => ImageState::Evicted,
             },
         };
-        Ok(action.info(image))
+        Ok(action.info(image, 0))
+    }
+
+    /// A gate by which the client begins clones of an action's image itself, if there is an image now and workers serve
+    /// one invocation each.
+    ///
+    /// # Errors
+    /// [`FaasError::UnknownAction`]; [`FaasError::OutOfMemory`].
+    pub fn open(&mut self, name: &[u8]) -> Result<OpenedAction, FaasError> {
+        let id = self.find(name)?;
+        let action = self.actions.get(id).ok_or(FaasError::UnknownAction)?;
+        let config = &action.settings.config;
+        let limits = GateLimits {
+            memory: config.memory_bytes,
+            timeout_ns: config.timeout_ns,
+            concurrent: config.concurrent_requests,
+            priority: config.priority,
+        };
+        let image = match action.image {
+            ImageUse::Ready(index) if config.mode != Some(StartMode::Warm) => self.images.get_mut(index),
+            _ => None,
+        };
+        let gate = image
+            .map(|image| self.platform.open(&mut image.frozen.memory, limits))
+            .transpose()?;
+        Ok(OpenedAction {
+            gate: gate.map(|gate| Cap::new(gate).with_rights(Rights::CLIENT)),
+            version: action.version,
+            timeout_ns: limits.timeout_ns,
+            memory_bytes: limits.memory,
+        })
     }
 
     /// The first name of an action that sorts behind `after`.

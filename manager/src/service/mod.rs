@@ -45,6 +45,8 @@ pub struct Service<P: Platform> {
     limits: Limits,
     actions: Actions<P::Program>,
     images: Images<P::Image>,
+    /// Images that only clones use which clients began themselves.
+    lingering: Vec<u16>,
     preparations: Slab<Preparation<P::Program>>,
     activations: Slab<Activation>,
     /// Short bodies of the activations, by their places.
@@ -76,6 +78,7 @@ impl<P: Platform> Service<P> {
             actions: Actions::new(limits.actions),
             // Each action has at most one that is current, and each worker holds on to one.
             images: Images::new(limits.actions + limits.workers),
+            lingering: Vec::new(),
             preparations: Slab::new(limits.preparations),
             activations: Slab::new(limits.activations),
             bodies: (0..limits.activations).map(|_| ShortBody::default()).collect(),

@@ -5,14 +5,24 @@ use crate::action::Settings;
 use crate::activation::{Caller, Stage, parse_number};
 use crate::label::WorkerId;
 use crate::log_tail::LogTail;
-use crate::platform::Platform;
+use crate::platform::{DirectCalls, Platform};
 use crate::totals::Totals;
 use crate::worker::{Worker, WorkerState};
 use interfaces::faas::{ActivationId, Counters, FaasError, FunctionInfo};
 
 impl<P: Platform> Service<P> {
     /// What happened so far, and what there is now. Teardowns are the machine's matter.
-    pub fn counters(&self) -> Counters {
+    pub fn counters(&mut self) -> Counters {
+        let mut direct = DirectCalls {
+            live: 0,
+            answered: self.totals.answered_directly,
+            failed: self.totals.failed_directly,
+        };
+        for (_, image) in self.images.iter() {
+            let calls = self.platform.direct_calls(&image.frozen.memory);
+            direct.answered += calls.answered;
+            direct.failed += calls.failed;
+        }
         let finished = |stage: &Stage| matches!(stage, Stage::Finished(_));
         Counters {
             succeeded: self.totals.succeeded,
@@ -35,6 +45,8 @@ impl<P: Platform> Service<P> {
             image_bytes: self.images.bytes(),
             images_prepared: self.totals.prepared,
             images_evicted: self.totals.evicted,
+            answered_directly: direct.answered,
+            failed_directly: direct.failed,
         }
     }
 

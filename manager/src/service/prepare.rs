@@ -345,8 +345,35 @@ impl<P: Platform> Service<P> {
 
     /// Has no new workers begin from an image.
     pub(super) fn retire_image(&mut self, index: u16) {
-        if let Some(image) = self.images.retire(index) {
-            self.platform.drop_image(image);
+        if let Some(image) = self.images.get_mut(index) {
+            self.platform.close(&mut image.frozen.memory);
+        }
+        if self.images.retire(index) {
+            self.drop_image_when_unused(index);
+        }
+    }
+
+    /// Drops an image that no worker of this service needs, now or when the last clone has ended that a client began itself.
+    fn drop_image_when_unused(&mut self, index: u16) {
+        let Some(image) = self.images.get(index) else {
+            return;
+        };
+        let calls = self.platform.direct_calls(&image.frozen.memory);
+        if calls.live > 0 {
+            self.lingering.push(index);
+            let now = self.platform.now();
+            self.retry_at = self.retry_at.min(now.saturating_add(self.limits.memory_retry_ns));
+        } else if let Some(memory) = self.images.remove(index) {
+            self.totals.answered_directly += calls.answered;
+            self.totals.failed_directly += calls.failed;
+            self.platform.drop_image(memory);
+        }
+    }
+
+    /// Drops images whose last clone has ended meanwhile.
+    pub(super) fn drop_lingering_images(&mut self) {
+        for index in core::mem::take(&mut self.lingering) {
+            self.drop_image_when_unused(index);
         }
     }
 
@@ -359,8 +386,8 @@ impl<P: Platform> Service<P> {
 
     /// Notes that a worker has ended which began from this image, if it did from any.
     pub(super) fn leave_image(&mut self, index: u16) {
-        if let Some(image) = self.images.leave(index) {
-            self.platform.drop_image(image);
+        if self.images.leave(index) {
+            self.drop_image_when_unused(index);
         }
     }
 

@@ -122,6 +122,7 @@ impl<P: Platform> Service<P> {
     /// Serves all actions if something happened that lets waiting activations run.
     pub(super) fn serve_waiting(&mut self) {
         while core::mem::take(&mut self.unserved) {
+            self.drop_lingering_images();
             self.begin_preparations();
             for place in 0..self.limits.actions {
                 if let Some(id) = self.actions.at(place) {

@@ -199,6 +199,12 @@ impl<P: Platform> Service<P> {
                 self.platform.unload(action.program);
             }
         }
+        // Whatever clones the client left behind go with its account.
+        for index in core::mem::take(&mut self.lingering) {
+            if let Some(memory) = self.images.remove(index) {
+                self.platform.drop_image(memory);
+            }
+        }
         self.last_log.clear();
         self.last_logged = 0;
         self.totals = Totals::default();

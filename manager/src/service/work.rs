@@ -74,7 +74,7 @@ impl<P: Platform> Service<P> {
         };
         let now = self.platform.now();
         if let Some(activation) = self.activations.get_mut(index) {
-            activation.note_times(&times, now);
+            activation.times.complete(&times, now);
         }
         self.note_log(id.index, index);
         let (outcome, may_stay) = match outcome {

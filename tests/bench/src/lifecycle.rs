@@ -165,7 +165,7 @@ fn gate_calls(snapshot: Snapshot) -> Result<(), Error> {
         place: PLACE,
         memory_bytes: 64 << 10,
         deadline_ns: 0,
-        live_limit: 32,
+        concurrent: 32,
         answer: CapIndex::PARENT,
         label: 0,
     };

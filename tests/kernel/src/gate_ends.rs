@@ -81,7 +81,7 @@ fn a_caller_that_goes_takes_its_clone_along() -> TestResult {
 fn live_clones_are_limited() -> TestResult {
     let template = Template::new()?;
     let gate = template.bind(&GateBinding {
-        live_limit: 3,
+        concurrent: 3,
         ..template.binding()
     })?;
     let result = Arc::new(AtomicI64::new(0));

@@ -313,7 +313,7 @@ impl Template {
             },
             memory_bytes: MEMORY_PAGES << 12,
             deadline_ns: 0,
-            live_limit: 32,
+            concurrent: 32,
             // Where the loader puts the capability that is named first.
             answer: CapIndex::FIRST_FREE,
             label: 0x1230,

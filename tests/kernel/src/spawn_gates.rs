@@ -155,7 +155,7 @@ fn bindings_are_checked() -> TestResult {
         (
             Error::Invalid,
             GateBinding {
-                live_limit: 0,
+                concurrent: 0,
                 ..binding
             },
         ),

@@ -1,6 +1,6 @@
 //! Many invocations at once, many functions, and the first invocations of one.
 
-use super::{Failed, INSTRUCTIONS, MODES, in_mode, invoke, report, report_point};
+use super::{Failed, INSTRUCTIONS, MODES, call, in_mode, invoke, report, report_point};
 use crate::machine::Machine;
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -53,8 +53,9 @@ pub(super) fn measure(_: &Machine, session: &Session, function: &RomFunction) ->
 /// The first invocations of a function that was just created.
 fn first_calls(session: &Session, function: &RomFunction, mode: StartMode, line: &str) -> Result<(), Failed> {
     session.create("first", function.code(), in_mode(function, mode), &[])?;
+    let called = session.function("first");
     for number in 1..=FIRST {
-        report_point("first_calls", line, number, invoke(session, "first", &[])?, 1);
+        report_point("first_calls", line, number, call(&called, &[])?, 1);
     }
     Ok(session.delete("first")?)
 }

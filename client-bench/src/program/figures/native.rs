@@ -1,11 +1,11 @@
 //! What an invocation of `noop` costs, which does nothing.
 
-use super::{Failed, INSTRUCTIONS, in_mode, invoke, median, memory, report};
+use super::{Failed, INSTRUCTIONS, call, in_mode, invoke, median, memory, report};
 use crate::machine::Machine;
 use interfaces::faas::{InvokeOptions, Payload};
 use interfaces::manifest::StartMode;
 use l4_rpc::REPLY_BYTES;
-use l4re::faas::{RomFunction, Session};
+use l4re::faas::{Function, RomFunction, Session};
 use l4re::{clock, println};
 
 /// Measured invocations, one by one.
@@ -35,18 +35,10 @@ pub(super) fn measure(machine: &Machine, session: &Session, function: &RomFuncti
     report(
         "invoke_boot_cycle",
         INSTRUCTIONS,
-        cycle(machine, session, "boot")?,
+        cycle(machine, || invoke(session, "boot", &[]))?,
         CYCLE,
     );
-    let start = median(SINGLE, || time_to_start(session, "snapshot"))?;
-    report("invoke_start", INSTRUCTIONS, start, 1);
-    let begun = clock::now_ns();
-    for _ in 0..CYCLE {
-        invoke(session, "snapshot", &[])?;
-    }
-    report("invoke_snapshot", INSTRUCTIONS, clock::now_ns() - begun, CYCLE);
-    let whole = cycle(machine, session, "snapshot")?;
-    report("invoke_snapshot_cycle", INSTRUCTIONS, whole, CYCLE);
+    measure_snapshots(machine, session)?;
     for name in ["boot", "warm", "snapshot"] {
         session.delete(name)?;
     }
@@ -57,27 +49,53 @@ pub(super) fn measure(machine: &Machine, session: &Session, function: &RomFuncti
     Ok(())
 }
 
-/// Nanoseconds from the call to the call of the function.
-fn time_to_start(session: &Session, name: &str) -> Result<u64, Failed> {
+/// What invocations cost that begin from a snapshot: by the manager, and by the function's gate.
+fn measure_snapshots(machine: &Machine, session: &Session) -> Result<(), Failed> {
+    let by_manager = mean(|| invoke(session, "snapshot", &[]))?;
+    report("invoke_by_manager", INSTRUCTIONS, by_manager, CYCLE);
+    let function = session.function("snapshot");
+    for _ in 0..WARMUP {
+        call(&function, &[])?;
+    }
+    let start = median(SINGLE, || time_to_start(&function))?;
+    report("invoke_start", INSTRUCTIONS, start, 1);
+    report(
+        "invoke_snapshot",
+        INSTRUCTIONS,
+        mean(|| call(&function, &[]))?,
+        CYCLE,
+    );
+    let whole = cycle(machine, || call(&function, &[]))?;
+    report("invoke_snapshot_cycle", INSTRUCTIONS, whole, CYCLE);
+    if function.calls_by_manager() > 0 {
+        return Err(Failed("calls of the function passed the manager".into()));
+    }
+    Ok(())
+}
+
+/// Nanoseconds of [`CYCLE`] invocations back to back.
+fn mean(mut one: impl FnMut() -> Result<u64, Failed>) -> Result<u64, Failed> {
+    let begun = clock::now_ns();
+    for _ in 0..CYCLE {
+        one()?;
+    }
+    Ok(clock::now_ns() - begun)
+}
+
+/// Nanoseconds from the client's call to the function's first instruction.
+fn time_to_start(function: &Function<'_>) -> Result<u64, Failed> {
     let mut buffer = [0; REPLY_BYTES];
     let begun = clock::now_ns();
-    let (completion, _) = session.actions().invoke(
-        name.as_bytes(),
-        InvokeOptions::default(),
-        Payload::Inline(&[]),
-        &mut buffer,
-    )?;
+    let (completion, _) = function.call(InvokeOptions::default(), Payload::Inline(&[]), &mut buffer)?;
     Ok(completion.times.start_function - begun)
 }
 
-/// Time of invocations back to back until the last worker's memory is free again. The machine's counters must be then
-/// what they were before.
-fn cycle(machine: &Machine, session: &Session, name: &str) -> Result<u64, Failed> {
+/// Time of [`CYCLE`] invocations back to back until the last worker's memory is free again. The machine's counters must
+/// be then what they were before.
+fn cycle(machine: &Machine, one: impl FnMut() -> Result<u64, Failed>) -> Result<u64, Failed> {
     let before = machine.quiet()?;
     let start = clock::now_ns();
-    for _ in 0..CYCLE {
-        invoke(session, name, &[])?;
-    }
+    mean(one)?;
     let after = machine.quiet()?;
     let took = clock::now_ns() - start;
     println!("before {CYCLE} invocations: {before:?}");

@@ -1,6 +1,6 @@
 //! What an invocation of a function in Python costs that answers its argument.
 
-use super::{Failed, INSTRUCTIONS, in_mode, invoke, memory, report, total};
+use super::{Failed, INSTRUCTIONS, call, in_mode, memory, report, total};
 use crate::machine::Machine;
 use interfaces::manifest::StartMode;
 use l4re::faas::{RomFunction, Session};
@@ -18,7 +18,8 @@ pub(super) fn measure(machine: &Machine, session: &Session, function: &RomFuncti
     ] {
         session.create("nothing", function.code(), in_mode(function, mode), &[])?;
         machine.quiet()?;
-        let taken = total(COUNT, || invoke(session, "nothing", b"{}"))?;
+        let called = session.function("nothing");
+        let taken = total(COUNT, || call(&called, b"{}"))?;
         report(figure, INSTRUCTIONS, taken, COUNT);
         session.delete("nothing")?;
     }

@@ -1,7 +1,7 @@
 //! What an invocation costs by the memory that its function has, and by the memory that it changes: `touch` fills a heap before
 //! its first request, and writes to as many pages of it as a request says.
 
-use super::{Failed, INSTRUCTIONS, MODES, in_mode, invoke, report, report_point, total};
+use super::{Failed, INSTRUCTIONS, MODES, call, in_mode, report, report_point, total};
 use crate::machine::Machine;
 use alloc::format;
 use alloc::string::ToString;
@@ -67,7 +67,8 @@ impl Touch<'_> {
         self.session
             .create(name, self.function.code(), config, &environment)?;
         self.machine.quiet()?;
-        let taken = total(count, || invoke(self.session, name, request));
+        let called = self.session.function(name);
+        let taken = total(count, || call(&called, request));
         self.session.delete(name)?;
         taken.map_err(|Failed(why)| Failed(format!("{size_kib} KiB in mode {mode:?}: {why}")))
     }

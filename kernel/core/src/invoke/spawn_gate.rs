@@ -47,11 +47,11 @@ pub(super) fn bind(call: &Call, snapshot: Ref<Snapshot>) -> Result<Outcome, Erro
         slice_ns,
         memory: call.word(words::MEMORY)? & !(PAGE_SIZE - 1),
         deadline_ns: call.word(words::DEADLINE)?,
-        live_limit: u64::from(limit as u32),
+        concurrent: u64::from(limit as u32),
         answer: high(limit),
         label: gate_label(call.word(words::LABEL)?)?,
     };
-    if binding.memory == 0 || binding.live_limit == 0 {
+    if binding.memory == 0 || binding.concurrent == 0 {
         return Err(Error::Invalid);
     }
     if binding.answer.0 == 0 || binding.answer.0 >= CapIndex::LIMIT {

@@ -88,12 +88,13 @@ fn send_to_handler(thread: Ref<Thread>) -> bool {
 
 /// Ends a thread whose fault nobody handles.
 fn end(thread: Ref<Thread>, fault: &Fault) {
-    let rip = thread.with_own_context(|context| context.rip);
+    let (rip, rsp) = thread.with_own_context(|context| (context.rip, context.rsp));
     let failure = CloneFailure {
         vector: fault.vector,
         error: fault.error,
         address: fault.address,
         ip: rip,
+        sp: rsp,
         ..CloneFailure::new(match fault.reason {
             Reason::Quota => FailureReason::Quota,
             Reason::PageFault | Reason::Exception | Reason::Triggered => FailureReason::Fault,

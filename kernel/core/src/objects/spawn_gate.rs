@@ -22,8 +22,8 @@ pub(crate) struct Binding {
     pub(crate) memory: u64,
     /// Nanoseconds for an answer, 0 for no limit.
     pub(crate) deadline_ns: u64,
-    /// Most at a time.
-    pub(crate) live_limit: u64,
+    /// Most that have not answered at a time.
+    pub(crate) concurrent: u64,
     /// Slot of the right to answer.
     pub(crate) answer: CapIndex,
     /// The gate's label.
@@ -112,18 +112,16 @@ impl SpawnGate {
     /// Lets one more clone in, which keeps the gate until [`Self::leave`].
     ///
     /// # Errors
-    /// [`Error::Again`] if there are as many as may be, [`Error::NotFound`] if the gate's end has begun.
+    /// [`Error::Again`] if as many run as may, [`Error::NotFound`] if the gate's end has begun.
     pub(crate) fn enter(gate: Ref<SpawnGate>) -> Result<(), Error> {
-        if gate.live.fetch_add(1, Ordering::Relaxed) >= gate.binding.live_limit {
-            gate.live.fetch_sub(1, Ordering::Relaxed);
+        if gate.counts().running() >= gate.binding.concurrent {
             return Err(Error::Again);
         }
-        if gate.acquire() {
-            Ok(())
-        } else {
-            gate.live.fetch_sub(1, Ordering::Relaxed);
-            Err(Error::NotFound)
+        if !gate.acquire() {
+            return Err(Error::NotFound);
         }
+        gate.live.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     /// A clone is gone, or was not begun after all.

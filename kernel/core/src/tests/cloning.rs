@@ -37,7 +37,7 @@ pub(super) struct Cloning {
     /// Pages of the gate's account.
     pub(super) account_pages: u64,
     pub(super) deadline_ns: u64,
-    pub(super) live_limit: u64,
+    pub(super) concurrent: u64,
 }
 
 impl Cloning {
@@ -47,7 +47,7 @@ impl Cloning {
             pages: 48,
             account_pages: 160,
             deadline_ns: 0,
-            live_limit: 8,
+            concurrent: 8,
         }
     }
 
@@ -63,7 +63,7 @@ impl Cloning {
             slice_ns: DEFAULT_SLICE_NS,
             memory: self.pages * PAGE_SIZE,
             deadline_ns: self.deadline_ns,
-            live_limit: self.live_limit,
+            concurrent: self.concurrent,
             answer: ANSWER,
             label: 0,
         };

@@ -274,7 +274,7 @@ fn nesting_is_limited_by_depth() {
 #[test]
 fn no_more_clones_than_permitted() {
     let mut cloning = Cloning::new(&[vec![]]);
-    cloning.live_limit = 1;
+    cloning.concurrent = 1;
     let scripts = [vec![request(SPAWN)], vec![], vec![request(SPAWN)]];
     let outcomes = anywhere(&cloning, &scripts, 0, |stories| {
         let refusals = [refused(Error::Again), refused(Error::AccessDenied)];

@@ -4,7 +4,9 @@ use crate::activation::parse_number;
 use crate::body::{Content, Sent};
 use crate::label::WorkerId;
 use crate::limits::Limits;
-use crate::platform::{Answer, FreezeError, Launch, LaunchError, Payer, Platform, Room};
+use crate::platform::{
+    Answer, DirectCalls, FreezeError, GateLimits, Launch, LaunchError, Payer, Platform, Room,
+};
 use crate::service::{Invocation, Outcome, Service, Style};
 use crate::worker::WorkerState;
 use interfaces::faas::{
@@ -51,6 +53,9 @@ pub(super) struct Machine {
     pub(super) began_from: BTreeMap<u16, u32>,
     /// What workers got that began from images, by their places.
     pub(super) requests: BTreeMap<u16, Seen>,
+    /// Images whose gate clients hold, and those with a clone that a client began.
+    pub(super) opened: BTreeSet<u32>,
+    pub(super) direct: BTreeSet<u32>,
     pub(super) refuse_freeze: Option<FreezeError>,
     pub(super) image_budget: u64,
     /// What the client's account has left, and what destroyed workers will give back later.
@@ -259,7 +264,26 @@ impl Platform for Machine {
         Ok(())
     }
 
+    fn open(&mut self, image: &mut u32, _: GateLimits) -> Result<CapIndex, FaasError> {
+        assert!(self.images.contains(image));
+        self.opened.insert(*image);
+        Ok(CapIndex(*image))
+    }
+
+    fn close(&mut self, image: &mut u32) {
+        self.opened.remove(image);
+    }
+
+    fn direct_calls(&mut self, image: &u32) -> DirectCalls {
+        DirectCalls {
+            live: u64::from(self.direct.contains(image)),
+            answered: 1,
+            failed: 0,
+        }
+    }
+
     fn drop_image(&mut self, image: u32) {
+        assert!(!self.opened.contains(&image), "clients still hold its gate");
         assert!(self.images.remove(&image), "dropped twice");
         assert!(
             self.began_from.values().all(|used| *used != image),

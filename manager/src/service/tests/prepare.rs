@@ -1,6 +1,6 @@
 //! Images: how they come, are used, and go.
 
-use super::fake::{IMAGE_BYTES, PREPARE_NS, Seen, TestService, WORKER_MEMORY, config};
+use super::fake::{IMAGE_BYTES, PREPARE_NS, Seen, TIMEOUT_NS, TestService, WORKER_MEMORY, config};
 use crate::body::Sent;
 use crate::platform::FreezeError;
 use crate::service::Outcome;
@@ -326,5 +326,37 @@ fn a_clone_of_what_ends_with_its_request_is_not_kept() {
         assert_eq!(call_and_finish(&mut service, "f"), StartMode::Snapshot);
         assert_eq!(service.counters().workers_live, 0);
     }
+    service.close_and_check();
+}
+
+#[test]
+fn an_image_stays_until_the_last_clone_that_a_client_began_has_ended() {
+    let mut service = service().with_action("f", snapshot());
+    let opened = service.open(b"f").unwrap();
+    assert_eq!((opened.version, opened.timeout_ns), (1, TIMEOUT_NS));
+    let image = opened.gate.unwrap().index().0;
+    service.platform().direct.insert(image);
+    assert_eq!(service.update_action("f", snapshot()), Ok(2));
+    assert!(
+        service.platform().opened.is_empty(),
+        "no new clones of the old version"
+    );
+    service.pass(1_000_000);
+    assert!(service.platform().images.contains(&image));
+    service.platform().direct.clear();
+    service.pass(1_000_000);
+    assert!(!service.platform().images.contains(&image));
+    assert_eq!(service.counters().answered_directly, 2);
+    service.close_and_check();
+}
+
+#[test]
+fn only_what_begins_from_an_image_each_time_can_be_opened() {
+    let mut service = service();
+    for (name, mode) in [("b", StartMode::Boot), ("w", StartMode::Warm)] {
+        assert_eq!(service.create_action(name, config(mode)), Ok(()));
+        assert_eq!(service.open(name.as_bytes()).unwrap().gate, None);
+    }
+    assert_eq!(service.open(b"nobody"), Err(FaasError::UnknownAction));
     service.close_and_check();
 }
