@@ -14,6 +14,7 @@ mod nonces;
 mod state;
 mod twins;
 
+use l4re::faas::Session;
 use l4re::{env, println};
 use twins::Twins;
 
@@ -31,7 +32,14 @@ fn main() -> i64 {
         println!("usage: fresh-client CHECK FUNCTION COUNT, with the capability 'manager'");
         return USAGE;
     };
-    let twins = match Twins::create(registry, function) {
+    let session = match Session::open(registry) {
+        Ok(session) => session,
+        Err(error) => {
+            println!("the client can't register: {error}");
+            return 1;
+        }
+    };
+    let twins = match Twins::create(&session, function) {
         Ok(twins) => twins,
         Err(error) => {
             println!("{function} cannot be created: {error}");
@@ -48,6 +56,10 @@ fn main() -> i64 {
             return USAGE;
         }
     };
+    println!(
+        "{function}: {} clones without the manager",
+        twins.without_manager()
+    );
     if let Err(why) = &outcome {
         println!("WRONG: {function}: {why}");
     }
