@@ -47,10 +47,11 @@ fn load(program: &mut Program) -> Result<Function, Failure> {
     let runtime = Runtime::start(bundle)?;
     program.start_loading();
     let function = runtime.load(&handler)?;
-    match std::env::var(WARM_UP) {
-        Ok(event) => function.warm_up(event.as_bytes()).map(|()| function),
-        Err(_) => Ok(function),
+    if let Ok(event) = std::env::var(WARM_UP) {
+        function.warm_up(event.as_bytes())?;
     }
+    function.rehearse()?;
+    Ok(function)
 }
 
 /// Serves one request.
