@@ -7,7 +7,7 @@
 
 use l4::exception::{ExceptionFrame, Reason};
 use l4::object::{CloneFailure, FailureReason};
-use l4::{Tag, Utcb};
+use l4::{Rights, Tag, Utcb};
 use l4_rpc::{Caller, Incoming, Reply};
 
 use super::{
@@ -31,7 +31,11 @@ pub enum Answer {
 pub fn request(utcb: &Utcb, payload: Payload<'_>) -> Tag {
     let (body, bytes): (Body, &[u8]) = match payload {
         Payload::Inline(bytes) => (Body::Inline, bytes),
-        Payload::Dataspace(block) => (Body::Dataspace(Block { ..block }), &[]),
+        Payload::Dataspace(Block { memory, length }) => {
+            // The clone reads it, no more.
+            let memory = memory.with_rights(Rights::READ);
+            (Body::Dataspace(Block { memory, length }), &[])
+        }
     };
     let request = Request {
         activation: 0,
