@@ -227,11 +227,11 @@ impl<P: Platform> Service<P> {
         Ok(action.info(image, 0))
     }
 
-    /// A gate by which the client begins clones of an action's image itself, if there is an image now and workers serve
-    /// one invocation each.
+    /// A gate by which the client begins clones of an action's image itself, if there is an image now, workers serve one
+    /// invocation each, and the client's account can pay for the gate.
     ///
     /// # Errors
-    /// [`FaasError::UnknownAction`]; [`FaasError::OutOfMemory`].
+    /// [`FaasError::UnknownAction`].
     pub fn open(&mut self, name: &[u8]) -> Result<OpenedAction, FaasError> {
         let id = self.find(name)?;
         let action = self.actions.get(id).ok_or(FaasError::UnknownAction)?;
@@ -246,9 +246,8 @@ impl<P: Platform> Service<P> {
             ImageUse::Ready(index) if config.mode != Some(StartMode::Warm) => self.images.get_mut(index),
             _ => None,
         };
-        let gate = image
-            .map(|image| self.platform.open(&mut image.frozen.memory, limits))
-            .transpose()?;
+        // Without a gate the client's calls pass the manager, which may find memory.
+        let gate = image.and_then(|image| self.platform.open(&mut image.frozen.memory, limits).ok());
         Ok(OpenedAction {
             gate: gate.map(|gate| Cap::new(gate).with_rights(Rights::CLIENT)),
             version: action.version,

@@ -56,6 +56,7 @@ pub(super) struct Machine {
     /// Images whose gate clients hold, and those with a clone that a client began.
     pub(super) opened: BTreeSet<u32>,
     pub(super) direct: BTreeSet<u32>,
+    pub(super) refuse_open: bool,
     pub(super) refuse_freeze: Option<FreezeError>,
     pub(super) image_budget: u64,
     /// What the client's account has left, and what destroyed workers will give back later.
@@ -266,6 +267,9 @@ impl Platform for Machine {
 
     fn open(&mut self, image: &mut u32, _: GateLimits) -> Result<CapIndex, FaasError> {
         assert!(self.images.contains(image));
+        if self.refuse_open {
+            return Err(FaasError::OutOfMemory);
+        }
         self.opened.insert(*image);
         Ok(CapIndex(*image))
     }

@@ -360,3 +360,12 @@ fn only_what_begins_from_an_image_each_time_can_be_opened() {
     assert_eq!(service.open(b"nobody"), Err(FaasError::UnknownAction));
     service.close_and_check();
 }
+
+#[test]
+fn an_action_whose_gate_cannot_be_paid_for_is_still_invoked() {
+    let mut service = service().with_action("f", snapshot());
+    service.platform().refuse_open = true;
+    assert_eq!(service.open(b"f").unwrap().gate, None);
+    assert_eq!(call_and_finish(&mut service, "f"), StartMode::Snapshot);
+    service.close_and_check();
+}
