@@ -111,7 +111,7 @@ pub enum FaasError {
     },
     /// The worker sent a message that makes no sense at that point.
     WorkerProtocol,
-    /// A worker asked for what only clients may.
+    /// A worker asked for what only clients may, or called a function before its first request.
     NotPermitted,
     /// The client's account is used up.
     OutOfMemory,
@@ -226,7 +226,7 @@ impl fmt::Display for FaasError {
             FaasError::NotFinished => f.write_str("the activation still runs; wait, or ask again later"),
             FaasError::Cancelled => f.write_str("the activation was cancelled"),
             FaasError::NotPermitted => {
-                f.write_str("a worker may only invoke functions; let its client create and delete them")
+                f.write_str("a worker may only invoke functions, and not before its first request; its client creates and deletes them")
             }
             FaasError::OutOfMemory => {
                 f.write_str("the client's account is used up; delete functions, or run fewer at once")

@@ -37,7 +37,8 @@ pub trait Supervisor {
         request: &mut [u8],
     ) -> Result<Request, FaasError>;
 
-    /// The last request failed; gives the next one if the worker can go on.
+    /// The last request failed; gives the next one if the worker can go on. In place of `ready`: why the worker can serve no
+    /// request at all, which ends it.
     #[op(3, words, deferred)]
     fn fail(
         &self,

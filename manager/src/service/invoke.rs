@@ -6,6 +6,7 @@ use crate::activation::{self, Activation, Caller, Stage};
 use crate::body::{Body, Content, Sent};
 use crate::label::WorkerId;
 use crate::platform::{Answer, Payer, Platform};
+use crate::worker::WorkerState;
 use interfaces::faas::{self, ActivationId, FaasError, InvokeOptions, PAYLOAD_MAX, Timestamps};
 use interfaces::manifest::StartMode;
 use l4::{CapIndex, NEVER};
@@ -192,6 +193,11 @@ impl<P: Platform> Service<P> {
                 recursive: false,
             });
         };
+        let caller = self.worker(id).ok_or(FaasError::WorkerProtocol)?;
+        if let WorkerState::Preparing(_) = caller.state {
+            // Nobody's request would wait, pay, or get the error.
+            return Err(FaasError::NotPermitted);
+        }
         let parent = self.activation_of(id).ok_or(FaasError::WorkerProtocol)?;
         if parent.depth >= self.limits.depth {
             return Err(FaasError::NestedTooDeep {

@@ -369,3 +369,15 @@ fn an_action_whose_gate_cannot_be_paid_for_is_still_invoked() {
     assert_eq!(call_and_finish(&mut service, "f"), StartMode::Snapshot);
     service.close_and_check();
 }
+
+#[test]
+fn a_function_that_is_being_prepared_calls_no_others() {
+    let mut service = service().with_action("other", snapshot());
+    let created = service.begin_create("f", snapshot());
+    let worker = service.preparing_worker().unwrap();
+    let call = service.nested(worker, "other");
+    assert_eq!(*service.error(call), FaasError::NotPermitted);
+    service.prepare_all();
+    assert_eq!(service.seen(created), Some(&Seen::Created(Ok(()))));
+    service.close_and_check();
+}
