@@ -6,6 +6,7 @@
 extern crate alloc;
 
 pub mod failures;
+pub mod hold;
 pub mod json;
 pub mod options;
 pub mod sample;

@@ -18,7 +18,9 @@ client-bench: invokes a function again and again and shows how long each phase t
       --runtime=NAME     what runs such a module: native, linux or python (native)
       --also=NAME        create this function too, for those that call others; may be given more than once
       --mode=MODE        snapshot: begin each time from the initialised function; boot: load it afresh each time;
-                         warm: keep it (as the function's manifest says, else snapshot, if that is possible)
+                         warm: keep it (as the function's manifest says, else snapshot, if that is possible);
+                         hold: keep many alive at once, and show what each takes and the time to wake it; needs 'debug'
+      --instances=N      so many in mode hold (100)
       --by-manager       have the manager make each call, also those that don't need it
       --payload=SIZE     send SIZE bytes (0); K and M may follow the number
       --payload=text:T   send the text T
@@ -40,6 +42,9 @@ pub const MAX_THREADS: u32 = 64;
 /// Most measured invocations of one client: what their samples need must fit into memory.
 pub const MAX_ITERATIONS: u32 = 1_000_000;
 
+/// Most instances in mode `hold`: the service numbers those of a client with 16 bits.
+pub const MAX_INSTANCES: u32 = 65_535;
+
 /// Most asynchronous invocations at once of one client, the limit of the service.
 pub const MAX_IN_FLIGHT: u32 = 128;
 
@@ -55,6 +60,8 @@ pub enum Mode {
     Warm,
     /// Cloned from a snapshot.
     Snapshot,
+    /// Kept, many at once.
+    Hold,
 }
 
 /// What is printed at the end.
@@ -114,6 +121,8 @@ pub struct Options {
     pub also: Vec<String>,
     /// Start mode, `None` for the function's own.
     pub mode: Option<Mode>,
+    /// Instances in [`Mode::Hold`].
+    pub instances: u32,
     /// What is sent.
     pub payload: Payload,
     /// Time limit of an invocation in nanoseconds, `None` for the function's own.
@@ -147,6 +156,7 @@ impl Default for Options {
             runtime: Runtime::Native,
             also: Vec::new(),
             mode: None,
+            instances: 100,
             payload: Payload::Size(0),
             timeout_ns: None,
             memory: None,
@@ -216,6 +226,14 @@ impl Options {
                 value.ok_or_else(|| UsageError::MissingValue(name.to_string()))?,
             )?;
         }
+        if options.mode == Some(Mode::Hold) && options.threads > 1 {
+            let (option, value) = ("--threads".to_string(), options.threads.to_string());
+            return Err(UsageError::Value(
+                option,
+                value,
+                "1, as in mode hold there is one client",
+            ));
+        }
         Ok(options)
     }
 
@@ -254,12 +272,16 @@ impl Options {
                 self.in_flight =
                     number(value, 0, MAX_IN_FLIGHT).ok_or_else(|| wrong("a number from 0 to 128"))?;
             }
+            "--instances" => {
+                self.instances =
+                    number(value, 2, MAX_INSTANCES).ok_or_else(|| wrong("a number from 2 to 65535"))?;
+            }
             "--function" => self.function = value.to_string(),
             "--create" => self.create = Some(value.to_string()),
             "--runtime" => self.runtime = runtime(value).ok_or_else(|| wrong("native, linux or python"))?,
             "--also" => self.also.push(value.to_string()),
             "--expect" => self.expect = Some(value.to_string()),
-            "--mode" => self.mode = Some(mode(value).ok_or_else(|| wrong("boot, warm or snapshot"))?),
+            "--mode" => self.mode = Some(mode(value).ok_or_else(|| wrong("boot, warm, snapshot or hold"))?),
             "--format" => self.format = format(value).ok_or_else(|| wrong("table, json, both or none"))?,
             "--payload" => {
                 self.payload = payload(value).ok_or_else(|| wrong("a size up to 1M, or text:TEXT"))?
@@ -274,7 +296,7 @@ impl Options {
     }
 }
 
-const TAKES_VALUE: [&str; 16] = [
+const TAKES_VALUE: [&str; 17] = [
     "-t",
     "--threads",
     "-i",
@@ -284,6 +306,7 @@ const TAKES_VALUE: [&str; 16] = [
     "--create",
     "--runtime",
     "--in-flight",
+    "--instances",
     "--also",
     "--expect",
     "--mode",
@@ -302,6 +325,7 @@ fn mode(text: &str) -> Option<Mode> {
         "boot" => Some(Mode::Boot),
         "warm" => Some(Mode::Warm),
         "snapshot" => Some(Mode::Snapshot),
+        "hold" => Some(Mode::Hold),
         _ => None,
     }
 }
@@ -403,6 +427,17 @@ mod tests {
     }
 
     #[test]
+    fn instances_are_held_by_one_client() {
+        let options = parse("--mode=hold --instances=1000").unwrap();
+        assert_eq!((options.mode, options.instances), (Some(Mode::Hold), 1000));
+        let error = parse("--threads=2 --mode=hold").unwrap_err();
+        assert!(
+            matches!(&error, UsageError::Value(option, _, _) if option == "--threads"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn nonsense_is_named() {
         for line in [
             "--threads=0",
@@ -411,6 +446,8 @@ mod tests {
             "--iterations=-1",
             "--in-flight=129",
             "--mode=cold",
+            "--instances=1",
+            "--instances=65536",
             "--format=xml",
             "--payload=2M",
             "--payload=1G",

@@ -23,8 +23,11 @@ use l4re::{Channel, OwnedCap, Slot, clock, println, start};
 /// Bytes of a reply that are shown.
 const SHOWN: usize = 100;
 
+/// How long all instances together may take to answer in mode `hold`, in nanoseconds.
+const HOLD_TIMEOUT_NS: u64 = 3_600_000_000_000;
+
 /// Name and text of an error, for counting and for people.
-type Failure = (&'static str, String);
+pub(crate) type Failure = (&'static str, String);
 
 impl Outcome {
     /// Takes note of an invocation's end.
@@ -42,7 +45,8 @@ impl Outcome {
     }
 }
 
-fn failure(error: &ClientError) -> Failure {
+/// Name and text of what went wrong.
+pub(crate) fn failure(error: &ClientError) -> Failure {
     match error {
         CallError::Server(error) => (error.kind(), format!("{error}")),
         CallError::Protocol(error) => ("no-answer", format!("{error}")),
@@ -73,15 +77,22 @@ pub(crate) fn run(shared: &Shared, number: u32, registry: CapIndex) {
     shared.hand_in(number, outcome);
 }
 
-struct Client<'a> {
+/// A client on its core, with its functions.
+pub(crate) struct Client<'a> {
     options: &'a Options,
     number: u32,
-    session: Session,
-    request: Vec<u8>,
+    pub(crate) session: Session,
+    /// What each invocation sends.
+    pub(crate) request: Vec<u8>,
 }
 
 impl<'a> Client<'a> {
-    fn prepare(options: &'a Options, number: u32, registry: CapIndex) -> Result<Client<'a>, Failure> {
+    /// Registers, moves to the core, and creates the functions.
+    pub(crate) fn prepare(
+        options: &'a Options,
+        number: u32,
+        registry: CapIndex,
+    ) -> Result<Client<'a>, Failure> {
         let session = Session::open(registry).map_err(|error| failure(&error))?;
         session
             .enter_core()
@@ -143,13 +154,24 @@ impl<'a> Client<'a> {
     fn configured(&self, config: ActionConfig) -> ActionConfig {
         let asked = self.options.mode.map(|mode| match mode {
             Mode::Boot => StartMode::Boot,
-            Mode::Warm => StartMode::Warm,
+            Mode::Warm | Mode::Hold => StartMode::Warm,
             Mode::Snapshot => StartMode::Snapshot,
         });
-        ActionConfig {
+        let config = ActionConfig {
             mode: asked.or(config.mode),
             timeout_ns: self.options.timeout_ns.unwrap_or(config.timeout_ns),
             memory_bytes: self.options.memory.unwrap_or(config.memory_bytes),
+            ..config
+        };
+        if self.options.mode != Some(Mode::Hold) {
+            return config;
+        }
+        ActionConfig {
+            concurrent_requests: self.options.instances,
+            queue_length: self.options.instances,
+            keepalive_ns: u64::MAX,
+            // All have their requests before the first one has its turn.
+            timeout_ns: self.options.timeout_ns.unwrap_or(HOLD_TIMEOUT_NS),
             ..config
         }
     }

@@ -8,13 +8,14 @@ extern crate alloc;
 
 mod client;
 mod figures;
+mod hold;
 mod machine;
 mod output;
 mod shared;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use client_bench::options::{HELP, Options};
+use client_bench::options::{HELP, Mode, Options};
 use l4::object::{Placement, Scheduler};
 use l4::{CapIndex, Error};
 use l4re::thread::{Builder, JoinHandle};
@@ -61,6 +62,9 @@ fn main() -> i64 {
     }
     // Without the right to it, the priority stays as it is.
     let _ = Scheduler(CapIndex::SCHEDULER).place(CapIndex::THREAD, best_place());
+    if options.mode == Some(Mode::Hold) {
+        return if hold::run(&options, registry) { 0 } else { FAILED };
+    }
     if options.check_leaks {
         run_twice(options, registry)
     } else {

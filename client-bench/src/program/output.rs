@@ -23,10 +23,7 @@ pub(crate) fn print(shared: &Shared) -> bool {
     let elapsed_ns = elapsed(&outcomes);
     let lost = options.threads - outcomes.len() as u32;
     let samples: Vec<Vec<Sample>> = outcomes.into_iter().map(|(_, outcome)| outcome.samples).collect();
-    let mut lines = Lines {
-        text: String::new(),
-        is_silent: shared.is_silent,
-    };
+    let mut lines = Lines::new(shared.is_silent);
     let mut written = Ok(());
     if options.format.table() {
         let run = table::Run {
@@ -85,14 +82,23 @@ fn modes(outcomes: &[(u32, Outcome)]) -> String {
 
 /// Collects text and writes it to the console in messages of whole lines, so that nothing that others print ends up
 /// inside a line.
-struct Lines {
+pub(crate) struct Lines {
     text: String,
     /// Throw the text away.
     is_silent: bool,
 }
 
 impl Lines {
-    fn flush(&mut self) {
+    /// No text yet.
+    pub(crate) fn new(is_silent: bool) -> Lines {
+        Lines {
+            text: String::new(),
+            is_silent,
+        }
+    }
+
+    /// Writes what was collected.
+    pub(crate) fn flush(&mut self) {
         if !self.is_silent {
             console::write(CapIndex::LOG, self.text.as_bytes());
         }
