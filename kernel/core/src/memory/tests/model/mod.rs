@@ -1,7 +1,9 @@
 //! Random operations on spaces and dataspaces against a model that copies everything at once.
 
 mod data;
+mod steps;
 
+use self::steps::{MAX_DATASPACES, MAX_SPACES, Step, WINDOW, step};
 use super::world::{Processor, World, delete_dataspace, destroy, drop_dataspace, seal, settle, space, whole};
 use crate::account::Account;
 use crate::memory::{AddressSpace, Dataspace, FaultOutcome};
@@ -13,96 +15,9 @@ use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
-/// Pages of the window of addresses that the test uses; tables of all levels end in its middle.
-const WINDOW: u64 = 40;
 const BASE: u64 = (1 << 39) - WINDOW / 2 * PAGE_SIZE;
 /// Where in a page the test's word stands.
 const WORD: u64 = 16;
-const MAX_DATASPACES: usize = 6;
-const MAX_SPACES: usize = 5;
-
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    Attach {
-        space: usize,
-        start: u64,
-        pages: u64,
-        access: Access,
-        backing: Backing,
-        source: usize,
-        offset: u64,
-        search: bool,
-    },
-    Detach(usize, u64, u64),
-    Protect(usize, u64, u64, Access),
-    Discard(usize, u64, u64),
-    Touch {
-        space: usize,
-        page: u64,
-        access: Access,
-        value: u64,
-    },
-    Create(u64),
-    Child(usize),
-    Seal(usize),
-    Clear(usize, u64, u64),
-    Write(usize, u64, u64),
-    Copy(usize, usize, u64, u64, u64),
-    Drop(usize),
-    Delete(usize),
-    Freeze(usize),
-    Copied(usize),
-}
-
-fn access() -> impl Strategy<Value = Access> {
-    prop_oneof![
-        1 => Just(Access::empty()),
-        2 => Just(Access::READ),
-        5 => Just(Access::READ_WRITE),
-        2 => Just(Access::READ_EXECUTE),
-    ]
-}
-
-fn backing() -> impl Strategy<Value = Backing> {
-    prop_oneof![
-        3 => Just(Backing::Anonymous),
-        4 => Just(Backing::Shared),
-        4 => Just(Backing::Private),
-        1 => Just(Backing::Reserved),
-    ]
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let space = 0..MAX_SPACES;
-    let range = (0..WINDOW, 1..12u64);
-    let source = 0..MAX_DATASPACES;
-    let page = 0..20u64;
-    let one = prop_oneof![Just(Access::READ), Just(Access::WRITE), Just(Access::EXECUTE)];
-    prop_oneof![
-        6 => (space.clone(), range.clone(), access(), backing(), source.clone(), 0..8u64, any::<bool>()).prop_map(
-            |(space, (start, pages), access, backing, source, offset, search)| {
-                Step::Attach { space, start, pages, access, backing, source, offset, search }
-            }
-        ),
-        2 => (space.clone(), range.clone()).prop_map(|(space, (start, pages))| Step::Detach(space, start, pages)),
-        2 => (space.clone(), range.clone(), access()).prop_map(|(s, (start, pages), a)| Step::Protect(s, start, pages, a)),
-        1 => (space.clone(), range).prop_map(|(space, (start, pages))| Step::Discard(space, start, pages)),
-        16 => (space, 0..WINDOW, one, 1..u64::MAX).prop_map(|(space, page, access, value)| {
-            Step::Touch { space, page, access, value }
-        }),
-        2 => (1..20u64).prop_map(Step::Create),
-        2 => source.clone().prop_map(Step::Child),
-        2 => source.clone().prop_map(Step::Seal),
-        2 => (source.clone(), page.clone(), 1..8u64).prop_map(|(of, from, pages)| Step::Clear(of, from, pages)),
-        3 => (source.clone(), page.clone(), 1..u64::MAX).prop_map(|(of, page, value)| Step::Write(of, page, value)),
-        2 => (source.clone(), source.clone(), page.clone(), page, 1..8u64)
-            .prop_map(|(to, from, at, source, pages)| Step::Copy(to, from, at, source, pages)),
-        1 => source.clone().prop_map(Step::Drop),
-        1 => source.prop_map(Step::Delete),
-        1 => (0..MAX_SPACES).prop_map(Step::Freeze),
-        3 => (0..MAX_SPACES).prop_map(Step::Copied),
-    ]
-}
 
 /// A dataspace as it should be.
 struct Data {
