@@ -90,10 +90,12 @@ pub mod snapshot {
     pub const SPAWN: u64 = 0;
     /// Get on with what has to be done before tasks can begin; answers 1 when all is done.
     pub const PREPARE: u64 = 1;
-    /// Whether it is prepared, pages and tables that it owns, snapshots below it.
+    /// Whether it is prepared, pages and tables that it owns, snapshots below it, pages of its write set.
     pub const INFO: u64 = 2;
     /// Make a gate each call of which begins a task: see [`crate::object::GateBinding`].
     pub const BIND: u64 = 3;
+    /// Say whose pages later clones begin with: a clone's, or none and the label and first word of an answer.
+    pub const RECORD: u64 = 4;
 }
 
 /// Operations of [`THREAD`].

@@ -17,6 +17,8 @@ pub struct SnapshotInfo {
     pub tables: u64,
     /// Snapshots below it, whose pages it shares.
     pub depth: u64,
+    /// Pages of its write set, which tasks begin with copies of.
+    pub written: u64,
 }
 
 /// Words of a [`snapshot::SPAWN`] request.
@@ -87,7 +89,31 @@ impl Snapshot {
             pages: utcb.word(1),
             tables: utcb.word(2),
             depth: utcb.word(3),
+            written: utcb.word(4),
         })
+    }
+
+    /// Makes the pages that `clone`, a task begun from this snapshot, has written until now its write set: tasks that begin
+    /// later have copies of them from the start, and pay for them. Returns their number. A snapshot gets a write set once, of
+    /// at most 128 pages.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it is no clone of this snapshot; [`Error::Exists`] if there is a write set, or one is being made;
+    /// [`Error::Busy`] if the clone has become a snapshot; [`Error::NotFound`] if its end has begun; [`Error::Again`] if the
+    /// snapshot is not prepared; [`Error::NoMemory`] if the snapshot's account can't pay for the addresses.
+    pub fn record(self, clone: CapIndex) -> Result<u64, Error> {
+        request(self.0, SNAPSHOT, &[snapshot::RECORD, clone.word()])
+    }
+
+    /// The same with the pages of the first clone of a spawn gate that has ended with an answer whose label and first word are
+    /// these. The snapshot's account pays at once.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if there is a write set, or this was done before; [`Error::Again`] and [`Error::NoMemory`] as for
+    /// [`Self::record`].
+    pub fn record_answer(self, label: i64, first_word: u64) -> Result<(), Error> {
+        let words = [snapshot::RECORD, CapIndex::NONE.word(), label as u64, first_word];
+        request(self.0, SNAPSHOT, &words).map(drop)
     }
 
     /// Begins a task that goes on with `words` as the answer to its call, and stores its capability in the free slot

@@ -27,6 +27,7 @@ mod scheduling;
 mod snapshots;
 mod spawn_gates;
 mod threads;
+mod write_sets;
 
 use l4::CapIndex;
 use l4::object::Platform;
@@ -51,6 +52,7 @@ const SUITES: &[&[harness::Test]] = &[
     scheduling::TESTS,
     snapshots::TESTS,
     spawn_gates::TESTS,
+    write_sets::TESTS,
     gate_ends::TESTS,
     deletion::TESTS,
 ];

@@ -35,7 +35,7 @@ const PATIENCE_NS: u64 = 5_000_000_000;
 
 /// What a client is told to do before it calls again.
 #[repr(u64)]
-enum Do {
+pub(crate) enum Do {
     /// Add to its counters.
     Add = 1,
     /// Touch an address that nothing is at.
@@ -111,9 +111,9 @@ fn use_and_delete(pages: u64) -> Result<(), Error> {
 
 /// What a client says in a call.
 #[derive(Debug, PartialEq, Eq)]
-struct Said {
-    counter: u64,
-    sum: u64,
+pub(crate) struct Said {
+    pub(crate) counter: u64,
+    pub(crate) sum: u64,
     local: u64,
     answer: u64,
 }
@@ -127,7 +127,7 @@ impl Said {
         answer: 0,
     };
 
-    fn after(value: u64) -> Said {
+    pub(crate) fn after(value: u64) -> Said {
         Said {
             counter: 100 + value,
             sum: PAGES as u64 + value,
@@ -138,7 +138,7 @@ impl Said {
 }
 
 /// Waits for a client's call through a capability with this label.
-fn hear(label: u64) -> Result<Said, Failure> {
+pub(crate) fn hear(label: u64) -> Result<Said, Failure> {
     let received = syscall::wait(clock::after(PATIENCE_NS));
     received.result()?;
     check_eq!(received.label & !3, label);
@@ -153,19 +153,19 @@ fn hear(label: u64) -> Result<Said, Failure> {
 }
 
 /// Answers the client that was heard last.
-fn tell(command: Do, value: u64) {
+pub(crate) fn tell(command: Do, value: u64) {
     Utcb::current().write(0, &[command as u64, value]);
     syscall::reply(None, Tag::new(0, 2, 0));
 }
 
 /// A snapshot of a client in its first call, in an account of its own.
-struct Template {
-    snapshot: OwnedCap,
+pub(crate) struct Template {
+    pub(crate) snapshot: OwnedCap,
     gate: OwnedCap,
 }
 
 impl Template {
-    fn new() -> Result<Template, Failure> {
+    pub(crate) fn new() -> Result<Template, Failure> {
         let partner = Partner::start(Role::Client, Place::TASK)?;
         let gate = Slot::fill(|slot| {
             let copy = MapEntry::copy(partner.gate.index(), slot, Rights::all());
@@ -178,12 +178,12 @@ impl Template {
         Ok(Template { snapshot, gate })
     }
 
-    fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot(self.snapshot.index())
     }
 
     /// Begins a clone in an account of so many pages, whose calls come with `label`, and has it do something at once.
-    fn spawn(&self, label: u64, pages: u64, command: Do, value: u64) -> Result<Clone, Failure> {
+    pub(crate) fn spawn(&self, label: u64, pages: u64, command: Do, value: u64) -> Result<Clone, Failure> {
         self.spawn_at(
             label,
             pages,
@@ -240,13 +240,13 @@ fn freeze(task: CapIndex) -> Result<OwnedCap, Failure> {
 }
 
 /// A clone, which ends with its account.
-struct Clone {
-    task: OwnedCap,
-    account: OwnedCap,
+pub(crate) struct Clone {
+    pub(crate) task: OwnedCap,
+    pub(crate) account: OwnedCap,
 }
 
 impl Clone {
-    fn end(self) -> TestResult {
+    pub(crate) fn end(self) -> TestResult {
         drop(self.task);
         self.account.delete()?;
         Ok(())

@@ -31,14 +31,38 @@ pub(super) fn operate(call: &Call) -> Result<Outcome, Error> {
                 info.size.pages,
                 info.size.tables,
                 u64::from(info.depth),
+                info.written,
             ])
         }
         snapshot::BIND => {
             call.need(Rights::STRONG)?;
             spawn_gate::bind(call, target)
         }
+        snapshot::RECORD => {
+            call.need(Rights::STRONG)?;
+            record(call, target)
+        }
         _ => Err(Error::NoSystemCall),
     }
+}
+
+/// Says whose pages later clones are to begin with: those of the clone that word 1 names, or of the first one that answers with the
+/// label and first word in words 2 and 3.
+fn record(call: &Call, target: Ref<Snapshot>) -> Result<Outcome, Error> {
+    if !target.is_ready() {
+        return Err(Error::Again);
+    }
+    let pages = match call.optional::<Task>(1, Rights::STRONG)? {
+        Some(clone) => target.record(clone)?,
+        None => {
+            target.record_answer(call.word(2)? as i64, call.word(3)?)?;
+            0
+        }
+    };
+    Ok(Outcome::Done {
+        value: pages as i64,
+        words: 0,
+    })
 }
 
 /// Makes a task a snapshot: word 1 is the slot of the reply capability for its thread's call.

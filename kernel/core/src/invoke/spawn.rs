@@ -115,11 +115,21 @@ fn start(call: &Call, snapshot: Ref<Snapshot>, request: &Request, task: Ref<Task
     }
     let Request { tag, placement, .. } = request;
     ipc::give_message(call.thread, request.message, *tag, thread).map_err(Error::Ipc)?;
+    copy_ahead(task, snapshot);
     schedule::begin(thread, placement.cpu, |domain| {
         thread.set_priority(domain, placement.priority);
         thread.slice.set(domain, placement.slice_ns);
         ipc::set_result(domain, thread, *tag, 0);
     })
+}
+
+/// Copies the pages of the snapshot's write set, if it has one. Last of all, so that there is memory for what has to be.
+#[inline]
+pub(super) fn copy_ahead(task: Ref<Task>, snapshot: Ref<Snapshot>) {
+    let pages = snapshot.written();
+    if !pages.is_empty() {
+        task.space.copy_ahead(pages);
+    }
 }
 
 /// Gives a clone a capability to itself, where the snapshot's task had one: a copy of `parent`, a slot of the caller, or the

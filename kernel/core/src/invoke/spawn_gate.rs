@@ -3,7 +3,7 @@
 use super::call::{Call, Outcome};
 use super::factory::gate_label;
 use super::scheduler::{Placement, placement};
-use super::spawn::{high, hold_own, low, reclaim};
+use super::spawn::{copy_ahead, high, hold_own, low, reclaim};
 use super::{Operands, fail, finish};
 use crate::account::Account;
 use crate::capability::Capability;
@@ -220,6 +220,7 @@ fn begin_clone(
         machine_random(),
     ];
     ipc::give_request(caller, tag, head, thread, strong).map_err(Error::Ipc)?;
+    copy_ahead(task, snapshot);
     let binding = gate.binding();
     let start = ipc::Start {
         priority: binding.priority,

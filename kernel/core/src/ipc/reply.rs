@@ -94,6 +94,7 @@ pub(crate) fn reply(thread: Ref<Thread>, slot: Option<&Slot>, tag: Tag) -> Resul
     };
     let delivered = deliver(&domain, thread, caller, &sending);
     if let Content::Invocation(task) = content {
+        task.note_answer(tag, || thread.utcb().get(0));
         conclude(&domain, caller, task, Outcome::Answered);
         return Ok(invocation::end_answerer(&domain, thread, caller));
     }

@@ -167,6 +167,11 @@ impl Holdings {
         room
     }
 
+    /// Bytes that the account may still use.
+    pub(super) fn left(&self) -> u64 {
+        self.account.limit().saturating_sub(self.account.used())
+    }
+
     /// Gives a frame back.
     pub(super) fn give_back(&self, frame: PhysAddr) {
         self.account.free_frame(frame);

@@ -430,6 +430,7 @@ impl Inner {
     }
 
     /// A page of the space's own with the contents of a frame that somebody else keeps.
+    #[inline(always)]
     pub(super) fn copy_of(&self, address: u64, kept: PhysAddr) -> Result<PhysAddr, Error> {
         if kept == frame::zeroes() {
             return self.holdings.take_page(address, true);

@@ -26,6 +26,7 @@ mod sparse;
 #[cfg(test)]
 mod tests;
 mod views;
+mod write_set;
 
 pub use address::{PhysAddr, UserRange};
 pub use dataspace::Dataspace;
@@ -33,3 +34,4 @@ pub use fault::FaultOutcome;
 pub use image::ImageSize;
 pub use space::{AddressSpace, RegionInfo};
 pub(crate) use sparse::Population;
+pub(crate) use write_set::MAX_WRITTEN;

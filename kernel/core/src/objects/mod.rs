@@ -10,6 +10,7 @@ mod snapshot;
 mod spawn_gate;
 mod task;
 mod thread_end;
+mod write_set;
 
 pub use binding::Binding;
 pub use gate::Gate;
@@ -138,6 +139,11 @@ pub(crate) fn free(object: Ref<Header>) {
         Kind::Task => {
             if let Some(task) = object.downcast::<Task>() {
                 task.free();
+            }
+        }
+        Kind::Snapshot => {
+            if let Some(snapshot) = object.downcast::<Snapshot>() {
+                snapshot.free();
             }
         }
         Kind::Thread => {

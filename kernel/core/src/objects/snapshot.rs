@@ -11,6 +11,7 @@
     reason = "an object's type is vouched for; tables refer to each other"
 )]
 
+use super::write_set::WriteSet;
 use super::{Task, delete};
 use crate::account::Account;
 use crate::capability::{self, CapTable, Slot, SlotState};
@@ -59,6 +60,7 @@ pub struct Snapshot {
     utcb_population: AtomicU8,
     /// Slots in which a clone has a capability to itself; 0 ends the list.
     own: [AtomicU64; MAX_OWN],
+    pub(super) write_set: WriteSet,
     /// Shards that have clones, each of which counts a reference; and [`ORPHANED`].
     in_use: AtomicU32,
     clones: [SpinLock<AtomicPtr<Task>>; SHARDS],
@@ -122,6 +124,8 @@ pub(crate) struct SnapshotInfo {
     pub(crate) size: ImageSize,
     /// Snapshots below it.
     pub(crate) depth: u8,
+    /// Pages of its write set.
+    pub(crate) written: u64,
 }
 
 impl Snapshot {
@@ -180,12 +184,13 @@ impl Snapshot {
             fault_entry: [const { AtomicU64::new(0) }; 2],
             utcb_population: AtomicU8::new(0),
             own: [const { AtomicU64::new(0) }; MAX_OWN],
+            write_set: WriteSet::new(),
             in_use: AtomicU32::new(0),
             clones: [const { SpinLock::new(Rank::Space, AtomicPtr::new(core::ptr::null_mut())) }; SHARDS],
         }
     }
 
-    fn me(&self) -> Ref<Snapshot> {
+    pub(super) fn me(&self) -> Ref<Snapshot> {
         // SAFETY: Snapshots are made by `Account::create` only, so this one is an object at its place.
         unsafe { Ref::from_raw(NonNull::from_ref(self)) }
     }
@@ -333,6 +338,7 @@ impl Snapshot {
             ready: self.is_ready(),
             size: self.task.space.image_size(),
             depth: self.depth,
+            written: self.written().len() as u64,
         }
     }
 

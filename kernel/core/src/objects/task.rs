@@ -13,7 +13,7 @@ use crate::thread::Thread;
 use crate::tlb;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
-use l4::{CapIndex, Error};
+use l4::{CapIndex, Error, Tag};
 
 /// A task.
 #[repr(C, align(64))]
@@ -30,6 +30,8 @@ pub struct Task {
     base: Option<Ref<Snapshot>>,
     /// The task stands in the snapshot's list of clones.
     is_listed: AtomicBool,
+    /// What it has written becomes the snapshot's write set at its end.
+    is_recorded: AtomicBool,
     pub(super) clone_links: CloneLinks,
 }
 
@@ -86,6 +88,7 @@ impl Task {
                 (&raw mut (*task).cursor).write(AtomicU32::new(0));
                 (&raw mut (*task).base).write(base);
                 (&raw mut (*task).is_listed).write(AtomicBool::new(false));
+                (&raw mut (*task).is_recorded).write(AtomicBool::new(false));
                 (&raw mut (*task).clone_links).write(CloneLinks::new());
                 Ok(())
             })
@@ -219,7 +222,32 @@ impl Task {
 
     fn end_space(&self, budget: &mut u32) -> bool {
         // A CPU that ran a thread of the task may still have its tables loaded.
-        !tlb::is_loaded(self.space.root()) && self.space.destroy_step(budget)
+        if tlb::is_loaded(self.space.root()) {
+            return false;
+        }
+        if self.is_recorded.load(Ordering::Relaxed) {
+            self.record();
+        }
+        self.space.destroy_step(budget)
+    }
+
+    /// The task, a clone, ends with an answer of this tag, whose first word `first` reads. If somebody wants to know what such a
+    /// clone has written, that is noted for when its threads are gone.
+    #[inline]
+    pub(crate) fn note_answer(&self, tag: Tag, first: impl FnOnce() -> u64) {
+        if let Some(base) = self.base
+            && base.claim_record(tag, first)
+        {
+            self.is_recorded.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[cold]
+    fn record(&self) {
+        self.is_recorded.store(false, Ordering::Relaxed);
+        if let Some(base) = self.base {
+            base.record_claimed(&self.space);
+        }
     }
 
     /// Frees what other CPUs may have looked at until now.

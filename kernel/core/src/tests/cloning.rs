@@ -6,11 +6,14 @@ use crate::account::Account;
 use crate::capability::{self, Capability};
 use crate::cpu::{self, Domain};
 use crate::invocation;
+use crate::memory::FaultOutcome;
 use crate::object::{Object, Ref};
 use crate::objects::{Snapshot, SpawnBinding, SpawnGate, Task};
+use crate::reaper;
 use crate::thread::{DEFAULT_SLICE_NS, State, Thread};
 use l4::cap::receive_buffer;
-use l4::{CapIndex, PAGE_SIZE, Rights, utcb};
+use l4::region::{Access, Backing};
+use l4::{CapIndex, Error, PAGE_SIZE, Rights, utcb};
 use std::vec::Vec;
 
 /// The spawn gate, for all actors.
@@ -38,7 +41,28 @@ pub(super) struct Cloning {
     pub(super) account_pages: u64,
     pub(super) deadline_ns: u64,
     pub(super) concurrent: u64,
+    /// Where the write set comes from.
+    pub(super) recorded: Recorded,
 }
+
+/// Where the snapshot's write set comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recorded {
+    /// There is none.
+    Never,
+    /// A clone that ended before anything else happens has written [`WRITTEN`].
+    Before,
+    /// The first clone that answers like this.
+    Answer(i64, u64),
+}
+
+/// The snapshot has so much memory that clones may write, of which the first half is there.
+const PAGES: u64 = 4;
+const MEMORY: u64 = 0x40_0000;
+/// Pages of it: one that is there, and one that is not.
+pub(super) const WRITTEN: [u64; 2] = [MEMORY + PAGE_SIZE, MEMORY + 2 * PAGE_SIZE];
+/// A page fault's error: a write of user mode.
+const WRITE: u64 = 6;
 
 impl Cloning {
     pub(super) fn new(scripts: &[Vec<Op>]) -> Cloning {
@@ -48,6 +72,7 @@ impl Cloning {
             account_pages: 160,
             deadline_ns: 0,
             concurrent: 8,
+            recorded: Recorded::Never,
         }
     }
 
@@ -56,6 +81,7 @@ impl Cloning {
         let below = sub_account(world.all, 32);
         world.give(SNAPSHOT_ACCOUNT, below);
         let snapshot = snapshot(below);
+        self.record(world, snapshot);
         let account = sub_account(world.all, self.account_pages);
         let binding = SpawnBinding {
             cpu: 0,
@@ -73,6 +99,27 @@ impl Cloning {
         world.give(SPAWN, SpawnGate::create(account, snapshot, binding).unwrap());
         world.give(SNAPSHOT, snapshot);
         world.give(GATE_ACCOUNT, account);
+    }
+
+    fn record(&self, world: &World, snapshot: Ref<Snapshot>) {
+        match self.recorded {
+            Recorded::Never => {}
+            Recorded::Before => {
+                let account = sub_account(world.all, 24);
+                let clone = Task::begin_from(account, snapshot).unwrap();
+                for page in WRITTEN {
+                    assert_eq!(clone.space.resolve_fault(page, WRITE), FaultOutcome::Resolved);
+                }
+                assert_eq!(snapshot.record(clone), Ok(WRITTEN.len()));
+                assert_eq!(snapshot.record(clone), Err(Error::Exists));
+                assert_eq!(snapshot.written(), WRITTEN);
+                reaper::destroy(account.erase());
+            }
+            Recorded::Answer(label, first) => {
+                assert_eq!(snapshot.record_answer(label, first), Ok(()));
+                assert_eq!(snapshot.record_answer(label, first), Err(Error::Exists));
+            }
+        }
     }
 
     /// Tells whether a thread is a clone's.
@@ -100,6 +147,14 @@ fn snapshot(account: Ref<Account>) -> Ref<Snapshot> {
     hold(account, task, CapIndex::FACTORY, account);
     hold(account, task, CapIndex::THREAD, thread);
     thread.utcb().set(utcb::BUFFER_WORDS, receive_buffer(FREE));
+    let (size, access) = (PAGES * PAGE_SIZE, Access::READ_WRITE);
+    task.space
+        .attach(MEMORY, size, access, Backing::Anonymous, None, false)
+        .unwrap();
+    for page in 0..PAGES / 2 {
+        let address = MEMORY + page * PAGE_SIZE;
+        assert_eq!(task.space.resolve_fault(address, WRITE), FaultOutcome::Resolved);
+    }
     {
         let domain = Domain::lock(cpu::get(0));
         thread.call.set(&domain, 1);

@@ -25,6 +25,8 @@ pub(super) enum Op {
     Call(SystemCall),
     /// An instruction that raises an exception.
     Fault,
+    /// An instruction that writes to a page which it may not write to yet.
+    Touch(u64),
 }
 
 /// A system call's operands, those in the UTCB included.
@@ -65,6 +67,9 @@ impl Seen {
 const NO_RESULT: u64 = 0x5a5a_5a5a_5a5a_5a5a;
 /// `ud2`.
 const INVALID_OPCODE: u64 = 6;
+const PAGE_FAULT: u64 = 14;
+/// A write of user mode to a page that is not there.
+const NOT_THERE: u64 = 6;
 
 const PHASES: u64 = Selector::SEND | Selector::RECEIVE;
 
@@ -224,7 +229,7 @@ impl Op {
                 change(&mut call);
                 Op::Call(call)
             }
-            Op::Fault => Op::Fault,
+            other => other,
         }
     }
 
@@ -265,21 +270,14 @@ impl Op {
     pub(super) fn perform(&self, thread: Ref<Thread>, ordinary: bool) {
         match self {
             Op::Call(call) => call.perform(thread, ordinary),
-            Op::Fault => {
-                thread.with_own_context(|context| context.kind = KIND_FULL);
-                let trap = Trap {
-                    vector: INVALID_OPCODE,
-                    error: 0,
-                    address: 0,
-                };
-                entry::trap(thread.context(), &trap);
-            }
+            Op::Fault => raise(thread, INVALID_OPCODE, 0, 0),
+            Op::Touch(address) => raise(thread, PAGE_FAULT, NOT_THERE, *address),
         }
     }
 
     /// What the thread sees when it goes on.
     pub(super) fn result(&self, thread: Ref<Thread>) -> Seen {
-        if matches!(self, Op::Fault) {
+        if !matches!(self, Op::Call(_)) {
             return Seen::Resumed;
         }
         let (rax, label) = thread.with_own_context(|context| (context.rax, context.rsi));
@@ -302,6 +300,16 @@ impl Op {
         }
         Seen::Message(tag.label(), label, words)
     }
+}
+
+fn raise(thread: Ref<Thread>, vector: u64, error: u64, address: u64) {
+    thread.with_own_context(|context| context.kind = KIND_FULL);
+    let trap = Trap {
+        vector,
+        error,
+        address,
+    };
+    entry::trap(thread.context(), &trap);
 }
 
 impl SystemCall {

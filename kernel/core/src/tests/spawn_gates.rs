@@ -1,7 +1,8 @@
 //! Spawn gates: actor 0 calls one, others end what it needs, at every moment. The call ends once, and nothing is left.
 
 use super::cloning::{
-    ANSWER, Cloning, GATE_ACCOUNT, OTHER_ACCOUNT, OTHER_SPAWN, SNAPSHOT, SNAPSHOT_ACCOUNT, SPAWN,
+    ANSWER, Cloning, GATE_ACCOUNT, OTHER_ACCOUNT, OTHER_SPAWN, Recorded, SNAPSHOT, SNAPSHOT_ACCOUNT, SPAWN,
+    WRITTEN,
 };
 use super::explore::{End, Scenario, Story};
 use super::rendezvous::at;
@@ -9,7 +10,7 @@ use super::script::{Op, Seen};
 use super::world::{FREE, REPLY, account, task, thread};
 use l4::cap::SendItem;
 use l4::object::{CLONE_DEPTH_MAX, FailureReason};
-use l4::protocol::{FACTORY, factory};
+use l4::protocol::{FACTORY, factory, snapshot};
 use l4::{CapIndex, Error, IpcError, PAGE_SIZE, Rights};
 use std::collections::BTreeSet;
 use std::vec;
@@ -289,9 +290,59 @@ fn no_more_clones_than_permitted() {
     assert!(outcomes.len() >= 2);
 }
 
+/// What the kernel says of a snapshot that is ready.
+fn pages_recorded(seen: &Seen) -> u64 {
+    match seen {
+        Seen::Message(0, 0, words) => words[4],
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_first_clone_with_the_right_answer_is_recorded_at_its_end() {
+    let writes = || WRITTEN.map(Op::Touch);
+    let info = || Op::object(SNAPSHOT, l4::protocol::SNAPSHOT, &[snapshot::INFO]);
+    for (answer, is_right) in [(Op::call(ANSWER, NUMBER), true), (Op::call(ANSWER, 8), false)] {
+        let [first, second] = writes();
+        let mut cloning = Cloning::new(&[vec![first, second, answer]]);
+        cloning.recorded = Recorded::Answer(1, NUMBER);
+        let scripts = [vec![request(SPAWN), request(SPAWN), info()], vec![], vec![]];
+        let outcomes = anywhere(&cloning, &scripts, 0, |stories| {
+            assert_eq!(stories[0].1, End::Finished);
+            let pages = pages_recorded(&stories[0].0[2]);
+            assert!(pages == 0 || (is_right && pages == 2));
+        });
+        let is_recorded = outcomes
+            .iter()
+            .any(|stories| pages_recorded(&stories[0].0[2]) == 2);
+        assert_eq!(is_recorded, is_right);
+        for end in [SPAWN, SNAPSHOT, SNAPSHOT_ACCOUNT, GATE_ACCOUNT] {
+            let scripts = [
+                vec![request(SPAWN), request(SPAWN)],
+                vec![],
+                vec![Op::delete(end)],
+            ];
+            anywhere(&cloning, &scripts, 0, |_| ());
+        }
+    }
+}
+
+#[test]
+fn clones_that_begin_with_pages_of_their_own_may_end_at_any_time() {
+    for script in [vec![], vec![Op::Touch(WRITTEN[0]), Op::call(ANSWER, NUMBER)]] {
+        let mut cloning = Cloning::new(&[script]);
+        cloning.recorded = Recorded::Before;
+        for end in [SPAWN, SNAPSHOT, SNAPSHOT_ACCOUNT, GATE_ACCOUNT, thread(0)] {
+            let scripts = [vec![request(SPAWN)], vec![], vec![Op::delete(end)]];
+            anywhere(&cloning, &scripts, 0, |_| ());
+        }
+    }
+}
+
 /// One order is enough: what is looked at is that nothing is left, and that more memory never makes it worse.
-fn without_enough_memory(set: impl Fn(&mut Cloning, u64), pages: core::ops::Range<u64>) {
-    let mut answered = false;
+/// Returns how much memory is enough.
+fn without_enough_memory(set: impl Fn(&mut Cloning, u64), pages: core::ops::Range<u64>) -> u64 {
+    let mut enough = None;
     for pages in pages {
         let mut cloning = Cloning::new(&[vec![Op::call(ANSWER, NUMBER)]]);
         set(&mut cloning, pages);
@@ -306,17 +357,35 @@ fn without_enough_memory(set: impl Fn(&mut Cloning, u64), pages: core::ops::Rang
                 seen.iter().all(|seen| *seen == called() || short.contains(seen)),
                 "{seen:?}"
             );
-            assert!(!answered || seen[0] == called(), "more memory, fewer answers");
+            assert!(
+                enough.is_none() || seen[0] == called(),
+                "more memory, fewer answers"
+            );
         });
         let outcomes = scenario.explore(|_| ());
-        answered |= outcomes.iter().all(|stories| stories[0].0[0] == called());
+        if outcomes.iter().all(|stories| stories[0].0[0] == called()) {
+            enough = enough.or(Some(pages));
+        }
     }
-    assert!(answered);
+    enough.unwrap()
 }
 
 #[test]
 fn clones_without_memory_leave_nothing() {
     without_enough_memory(|cloning, pages| cloning.pages = pages, 1..24);
+}
+
+#[test]
+fn clones_without_memory_for_what_others_wrote_answer_all_the_same() {
+    let mut enough = [0; 2];
+    for (enough, recorded) in enough.iter_mut().zip([Recorded::Never, Recorded::Before]) {
+        let set = |cloning: &mut Cloning, pages| {
+            cloning.pages = pages;
+            cloning.recorded = recorded;
+        };
+        *enough = without_enough_memory(set, 1..24);
+    }
+    assert_eq!(enough[0], enough[1]);
 }
 
 #[test]

@@ -108,6 +108,15 @@ pub(crate) struct Slot<'a> {
 }
 
 impl Slot<'_> {
+    /// The entry for another page that the same table maps.
+    #[inline]
+    pub(crate) fn beside(&self, address: u64) -> Self {
+        Slot {
+            table: self.table,
+            index: index(address, 0),
+        }
+    }
+
     /// What the entry maps.
     #[inline]
     pub(crate) fn get(&self) -> Option<Leaf> {

@@ -7,6 +7,7 @@
 
 mod entry;
 mod freeze;
+mod owned;
 mod reclaim;
 mod release;
 mod sharing;

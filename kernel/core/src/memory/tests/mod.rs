@@ -10,3 +10,4 @@ mod regions;
 mod sparse;
 mod tables;
 mod world;
+mod write_sets;

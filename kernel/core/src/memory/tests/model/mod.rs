@@ -6,7 +6,7 @@ mod steps;
 use self::steps::{MAX_DATASPACES, MAX_SPACES, Step, WINDOW, step};
 use super::world::{Processor, World, delete_dataspace, destroy, drop_dataspace, seal, settle, space, whole};
 use crate::account::Account;
-use crate::memory::{AddressSpace, Dataspace, FaultOutcome};
+use crate::memory::{AddressSpace, Dataspace, FaultOutcome, MAX_WRITTEN};
 use crate::object::Ref;
 use l4::region::{Access, Backing};
 use l4::{Error, PAGE_SIZE};
@@ -64,6 +64,10 @@ struct Space {
     processor: Processor,
     pages: BTreeMap<u64, Page>,
     frozen: bool,
+    /// The image that it began as.
+    image: Option<usize>,
+    /// What copies of it begin with, as far as they may own it.
+    written: Vec<u64>,
 }
 
 impl Space {
@@ -73,6 +77,8 @@ impl Space {
             processor: Processor::new(real),
             pages,
             frozen: false,
+            image: None,
+            written: Vec::new(),
         }
     }
 }
@@ -83,6 +89,13 @@ struct Model {
     /// Copies of an image stand behind it.
     spaces: Vec<Space>,
     data: Vec<Data>,
+}
+
+/// The pages that a space owns.
+fn written(space: &AddressSpace) -> Vec<u64> {
+    let mut pages = [0; MAX_WRITTEN];
+    let count = space.find_written(&mut pages).unwrap();
+    pages[..count].to_vec()
 }
 
 fn address(page: u64) -> u64 {
@@ -131,9 +144,11 @@ impl Model {
             | Step::Discard(space, ..)
             | Step::Touch { space, .. }
             | Step::Freeze(space)
+            | Step::Record(space)
                 if !self.lives(space) => {}
             Step::Freeze(space) => self.freeze(space),
             Step::Copied(image) => self.copy_image(image),
+            Step::Record(space) => self.record(space),
             Step::Attach { .. } => self.attach(step),
             Step::Detach(space, start, pages) => self.detach(space, start, pages),
             Step::Protect(space, start, pages, access) => self.protect(space, start, pages, access),
@@ -361,12 +376,25 @@ impl Model {
         if self.spaces.len() == MAX_SPACES || !self.spaces.get(image).is_some_and(|image| image.frozen) {
             return;
         }
-        let image = &self.spaces[image];
-        let copy = AddressSpace::copy_image(self.account, image.real).unwrap();
+        let original = &self.spaces[image];
+        let copy = AddressSpace::copy_image(self.account, original.real).unwrap();
         let copy: &'static AddressSpace = Box::leak(Box::new(copy));
-        copy.register_views(image.real).unwrap();
-        let pages = image.pages.clone();
-        self.spaces.push(Space::new(copy, pages));
+        copy.register_views(original.real).unwrap();
+        copy.copy_ahead(&original.written);
+        assert_eq!(written(copy), original.written);
+        let mut copy = Space::new(copy, original.pages.clone());
+        copy.image = Some(image);
+        self.spaces.push(copy);
+    }
+
+    fn record(&mut self, space: usize) {
+        let Some(image) = self.spaces[space].image else {
+            return;
+        };
+        let mut pages = written(self.spaces[space].real);
+        let kept = self.spaces[image].real.keep_writable(&mut pages);
+        pages.truncate(kept);
+        self.spaces[image].written = pages;
     }
 
     /// Compares all that can be read.

@@ -39,6 +39,8 @@ pub(super) enum Step {
     Delete(usize),
     Freeze(usize),
     Copied(usize),
+    /// Later copies of the space's image begin with the pages that the space has written.
+    Record(usize),
 }
 
 fn access() -> impl Strategy<Value = Access> {
@@ -88,5 +90,6 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => source.prop_map(Step::Delete),
         1 => (0..MAX_SPACES).prop_map(Step::Freeze),
         3 => (0..MAX_SPACES).prop_map(Step::Copied),
+        2 => (0..MAX_SPACES).prop_map(Step::Record),
     ]
 }
