@@ -173,6 +173,7 @@ pub(super) const FIGURES: &[Figure] = &[
     shown("begin_runtime_layer", "the same from a snapshot behind the runtime", &[]),
     shown("begin_two_layers", "the same from a snapshot behind the function, above that one", &[]),
     shown("begin_one_layer", "the same from one snapshot of both", &[]),
+    shown("begin_recorded", "the same, with its write set copied at once", &[]),
     instructions("invoke_boot", "no-op function, loaded afresh: client's call to its reply", 90_000.0, FRESH),
     instructions("invoke_boot_cycle", "the same with tear-down, 1,000 back to back", 110_000.0, FRESH),
     instructions("invoke_start", "no-op function, from its snapshot: client's call to the function's begin", 6_000.0, &[VFORK]),

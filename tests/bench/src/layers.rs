@@ -102,6 +102,12 @@ impl<'a> Worker<'a> {
         Ok(cap)
     }
 
+    /// Has those that begin from the snapshot from now on begin with the pages that this one has written.
+    fn record(&self, snapshot: &OwnedCap) -> Result<(), Error> {
+        let [_, task, _] = self.capabilities();
+        Snapshot(snapshot.index()).record(task).map(drop)
+    }
+
     fn end(&self) -> Result<(), Error> {
         let [account, task, thread] = self.capabilities();
         let own = Task(CapIndex::TASK);
@@ -129,7 +135,8 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Measures and prints: no snapshot, one of the runtime, one of the function above it, and one of both at once.
+/// Measures and prints: no snapshot, one of the runtime, one of the function above it, one of both at once, and that with a
+/// write set.
 pub(crate) fn run(code: Region, gate: &OwnedCap) -> Result<(), Error> {
     let measured = Worker::new(code, gate)?;
     measured.measure("begin_boot", |worker| {
@@ -153,6 +160,10 @@ pub(crate) fn run(code: Region, gate: &OwnedCap) -> Result<(), Error> {
     whole.go_on()?;
     let single = whole.freeze()?;
     measured.measure("begin_one_layer", |worker| worker.spawn(&single))?;
+    measured.spawn(&single)?;
+    measured.record(&single)?;
+    measured.end()?;
+    measured.measure("begin_recorded", |worker| worker.spawn(&single))?;
     for done in [above, below, whole] {
         done.end()?;
     }

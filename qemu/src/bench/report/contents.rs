@@ -117,13 +117,15 @@ pub(super) const CHARTS: &[Chart] = &[
         title: "Layers of snapshots",
         text: "A runtime writes 4 MiB when it starts, a function 512 KiB, a request 16 pages. What a request costs from its begin \
                until all of its memory is free again, by where it begins: nowhere, behind the runtime, behind the function in a \
-               layer of its own, or behind both in one layer. In the kernel, with a task of its own and no service around it.",
+               layer of its own, or behind both in one layer, where it may begin with copies of the pages that an earlier one wrote. \
+               In the kernel, with a task of its own and no service around it.",
         unit: "instructions",
         bars: &[
             ("loaded afresh", Aerie("begin_boot")),
             ("behind the runtime", Aerie("begin_runtime_layer")),
             ("behind runtime and function", Aerie("begin_two_layers")),
             ("the same as one layer", Aerie("begin_one_layer")),
+            ("the same with its write set", Aerie("begin_recorded")),
         ],
     },
     Chart {
