@@ -100,11 +100,14 @@ fn ex_regs(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {
     if flags & thread::EX_REGS_SIGNAL != 0 {
         return Err(Error::Invalid);
     }
-    if flags & thread::EX_REGS_CANCEL != 0 || flags & thread::EX_REGS_TRIGGER != 0 {
-        ipc::interrupt_wait(target);
+    let change = |domain: &Domain| change_registers(domain, target, ip, sp, flags);
+    if flags & (thread::EX_REGS_CANCEL | thread::EX_REGS_TRIGGER) != 0
+        && let Some(result) = ipc::interrupt_wait(target, change)
+    {
+        return call.answer(&result?);
     }
     let frozen = freeze_elsewhere(target)?;
-    let result = change_registers(target, ip, sp, flags);
+    let result = lock_changeable(target).and_then(|domain| change(&domain));
     if frozen {
         schedule::thaw(target);
     }
@@ -136,12 +139,18 @@ fn lock_changeable(target: Ref<Thread>) -> Result<Domain, Error> {
     Ok(domain)
 }
 
-fn change_registers(target: Ref<Thread>, ip: u64, sp: u64, flags: u64) -> Result<[u64; 2], Error> {
-    let domain = lock_changeable(target)?;
+/// Changes a thread that does not run. Its home is locked.
+fn change_registers(
+    domain: &Domain,
+    target: Ref<Thread>,
+    ip: u64,
+    sp: u64,
+    flags: u64,
+) -> Result<[u64; 2], Error> {
     if target.home().current() == Some(target) {
         return Err(Error::Again);
     }
-    let old = target.with_context(&domain, |context| {
+    let old = target.with_context(domain, |context| {
         let old = [context.rip, context.rsp];
         if ip != u64::MAX {
             context.rip = ip;
@@ -151,15 +160,15 @@ fn change_registers(target: Ref<Thread>, ip: u64, sp: u64, flags: u64) -> Result
         }
         old
     });
-    if flags & thread::EX_REGS_TRIGGER != 0 && target.state.get(&domain) != State::New {
-        target.with_context(&domain, Context::make_full);
+    if flags & thread::EX_REGS_TRIGGER != 0 && target.state.get(domain) != State::New {
+        target.with_context(domain, Context::make_full);
         let fault = Fault {
             reason: Reason::Triggered,
             vector: 0xff,
             error: 0,
             address: 0,
         };
-        target.set_resume(&domain, Resume::Raise(fault));
+        target.set_resume(domain, Resume::Raise(fault));
     }
     Ok(old)
 }

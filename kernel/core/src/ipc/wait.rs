@@ -6,7 +6,7 @@ use crate::object::Ref;
 use crate::schedule;
 use crate::thread::{Content, State, Thread};
 use crate::timeout::Owner;
-use l4::IpcError;
+use l4::{Error, IpcError};
 
 /// Why a wait ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,21 +28,32 @@ impl Cause {
 
 /// The deadline of a thread homed on this CPU passed; its timer is out of the queue.
 pub(crate) fn expire(thread: Ref<Thread>) {
-    end_wait(thread, Some(Cause::Deadline));
+    end_wait(thread, Some(Cause::Deadline), |_| true);
 }
 
-/// Cancels whatever the thread waits for; nothing happens if it does not wait.
-pub(crate) fn interrupt_wait(thread: Ref<Thread>) {
-    end_wait(thread, Some(Cause::Cancel));
+/// Cancels whatever the thread waits for, after a change of it: it does not go on without. `None` if it does not wait.
+///
+/// # Errors
+/// Those of `change`; the thread goes on waiting then.
+pub(crate) fn interrupt_wait<R>(
+    thread: Ref<Thread>,
+    change: impl FnOnce(&Domain) -> Result<R, Error>,
+) -> Option<Result<R, Error>> {
+    let mut changed = None;
+    end_wait(thread, Some(Cause::Cancel), |domain| {
+        changed.insert(change(domain)).is_ok()
+    });
+    changed
 }
 
 /// Ends a thread that waits; nothing happens if it does not wait.
 pub(crate) fn die_waiting(thread: Ref<Thread>) {
-    end_wait(thread, None);
+    end_wait(thread, None, |_| true);
 }
 
-/// Ends a thread's wait; without a cause, the thread as well: it does not run again.
-fn end_wait(thread: Ref<Thread>, cause: Option<Cause>) {
+/// Ends a thread's wait if it is `allowed`, which is asked under the locks; without a cause, the thread as well: it does not run
+/// again.
+fn end_wait(thread: Ref<Thread>, cause: Option<Cause>, allowed: impl FnOnce(&Domain) -> bool) {
     loop {
         let state = thread.state.get(&Domain::lock_with(thread));
         let domain = match state {
@@ -56,6 +67,9 @@ fn end_wait(thread: Ref<Thread>, cause: Option<Cause>) {
         }
         if cause == Some(Cause::Deadline) && thread.timer.is_armed(&domain) {
             // That wait ended meanwhile, and this is another one.
+            return;
+        }
+        if !allowed(&domain) {
             return;
         }
         match state {

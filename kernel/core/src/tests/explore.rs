@@ -140,7 +140,7 @@ fn wait(how: Wait) {
     while !fake::has_recorded(this) {
         if !run.step() {
             fake::set_cpu(0);
-            ipc::interrupt_wait(world::idle_threads()[1]);
+            let _ = ipc::interrupt_wait(world::idle_threads()[1], |_| Ok(()));
             assert!(
                 fake::is_poked(this),
                 "a halted CPU is not told of a thread that is ready"
