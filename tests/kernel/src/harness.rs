@@ -3,6 +3,7 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 use core::panic::{Location, PanicInfo};
 use l4::exception::ExceptionFrame;
@@ -213,11 +214,13 @@ fn difference(before: &(Counters, usize), after: &(Counters, usize)) -> Option<S
             ("slots", *slots as u64),
         ]
     };
-    let changed = numbers(before)
+    let changed: Vec<String> = numbers(before)
         .into_iter()
         .zip(numbers(after))
-        .find(|(old, new)| old != new);
-    changed.map(|((name, old), (_, new))| format!("left behind: {name} were {old}, are {new}"))
+        .filter(|(old, new)| old != new)
+        .map(|((name, old), (_, new))| format!("{name} were {old}, are {new}"))
+        .collect();
+    (!changed.is_empty()).then(|| format!("left behind: {}", changed.join("; ")))
 }
 
 /// Runs a test in a thread and handles its faults, until it is gone.
