@@ -8,7 +8,7 @@ use crate::counters;
 use crate::invocation::Invocation;
 use crate::machine::machine_direct_map;
 use crate::memory::{PhysAddr, frame};
-use crate::object::{Header, Kind, Object, Ref};
+use crate::object::{Header, Kind, Making, Object, Ref};
 use crate::sync::{Rank, SpinLock};
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
@@ -318,39 +318,39 @@ impl Account {
     /// # Errors
     /// [`Error::NoMemory`]; [`Error::NotFound`] if the account's end has begun.
     pub fn create<T: Object>(account: Ref<Account>, make: impl FnOnce(Header) -> T) -> Result<Ref<T>, Error> {
-        Account::try_create(account, |header| Ok(make(header)))
+        Account::begin(account, make).map(Making::finish)
     }
 
-    /// As [`Self::create`], for objects that may fail to be made. `make` may take frames from the account, but neither units
-    /// nor objects.
+    /// As [`Self::create`], for objects that are not complete with what `make` gives.
     ///
     /// # Errors
-    /// Those of [`Self::create`] and of `make`.
-    pub fn try_create<T: Object>(
+    /// As there.
+    pub(crate) fn begin<T: Object>(
         account: Ref<Account>,
-        make: impl FnOnce(Header) -> Result<T, Error>,
-    ) -> Result<Ref<T>, Error> {
-        // SAFETY: The place is written if `make` succeeds.
+        make: impl FnOnce(Header) -> T,
+    ) -> Result<Making<T>, Error> {
+        // SAFETY: The place is written.
         unsafe {
-            Account::create_in_place(account, |header, place| {
-                place.write(make(header)?);
+            Account::begin_in_place(account, |header, place| {
+                place.write(make(header));
                 Ok(())
             })
         }
     }
 
-    /// As [`Self::try_create`], for large objects: `make` writes the object where it is to be.
+    /// As [`Self::begin`], for large objects and those that may fail to be made: `make` writes the object where it is to be. It
+    /// may take frames from the account, but neither units nor objects.
     ///
     /// # Errors
-    /// As there.
+    /// As there, and those of `make`.
     ///
     /// # Safety
     /// If `make` succeeds, all of the object is written that is ever read.
     #[inline(always)]
-    pub(crate) unsafe fn create_in_place<T: Object>(
+    pub(crate) unsafe fn begin_in_place<T: Object>(
         account: Ref<Account>,
         make: impl FnOnce(Header, &mut MaybeUninit<T>) -> Result<(), Error>,
-    ) -> Result<Ref<T>, Error> {
+    ) -> Result<Making<T>, Error> {
         const { assert!(size_of::<T>() <= UNIT * UNITS_PER_PAGE as usize && align_of::<T>() <= UNIT) };
         let units = size_of::<T>().div_ceil(UNIT) as u32;
         let mut inner = account.inner.lock();
@@ -359,18 +359,18 @@ impl Account {
         }
         let units_place = account.allocate_in(&mut inner, units)?;
         let mut place = units_place.cast::<MaybeUninit<T>>();
-        let header = Header::new(T::KIND, units as u8, Some(account));
+        let header = Header::in_making(T::KIND, units as u8, account);
         // SAFETY: The units are new, large and aligned enough, and nobody else knows them.
         if let Err(error) = make(header, unsafe { place.as_mut() }) {
             // SAFETY: The units were allocated above, and nobody else knows them.
             unsafe { account.free_in(&mut inner, units_place, units) };
             return Err(error);
         }
-        // SAFETY: By the caller's promise, the object is there.
-        let object = unsafe { Ref::from_raw(place.cast::<T>()) };
-        inner.enlist(object.erase());
+        // SAFETY: By the caller's promise, the object is there, with the header from above.
+        let making = unsafe { Making::new(Ref::from_raw(place.cast::<T>())) };
+        inner.enlist(making.object().erase());
         counters::object_created(T::KIND);
-        Ok(object)
+        Ok(making)
     }
 
     /// Frees an object whose last reference is gone and that no CPU can still see. True if the account's own end waited
@@ -414,6 +414,7 @@ impl Account {
             *budget -= 1;
             if let Some(object) = next {
                 crate::objects::delete(object);
+                object.release();
             }
         }
     }
@@ -462,12 +463,13 @@ impl Inner {
         }
     }
 
-    /// The object at the cursor, which moves on.
+    /// The object at the cursor, which moves on; it is counted. Objects that nobody counts any more are left out: they stand
+    /// in the list until their memory is freed, which can be as soon as the lock is.
     fn take_next(&mut self) -> Option<Ref<Header>> {
         // SAFETY: Objects leave the list, and the cursor moves on, before they are freed.
         let object = NonNull::new(self.cursor).map(|object| unsafe { Ref::from_raw(object) })?;
         self.cursor = object.next.load(Ordering::Relaxed);
-        Some(object)
+        object.count_if_any().then_some(object)
     }
 
     fn enlist(&mut self, object: Ref<Header>) {

@@ -58,6 +58,8 @@ pub struct Header {
     dead: AtomicBool,
     /// The reference of the object's own existence is still counted.
     exists: AtomicBool,
+    /// Whoever makes the object is done with that; see [`Making`].
+    is_made: AtomicBool,
     references: AtomicU32,
     /// The account that pays; none only for the first account and the machine's own objects.
     account: Option<Ref<Account>>,
@@ -86,6 +88,7 @@ impl Header {
             units,
             dead: AtomicBool::new(false),
             exists: AtomicBool::new(true),
+            is_made: AtomicBool::new(true),
             references: AtomicU32::new(1),
             account,
             derivation: SpinLock::new(Rank::Derivation, None),
@@ -95,6 +98,19 @@ impl Header {
             link: AtomicPtr::new(core::ptr::null_mut()),
             name: [AtomicU64::new(0), AtomicU64::new(0)],
         }
+    }
+
+    /// As [`Header::new`], for an object that is [`Making`].
+    pub(crate) const fn in_making(kind: Kind, units: u8, account: Ref<Account>) -> Header {
+        let mut header = Header::new(kind, units, Some(account));
+        header.is_made = AtomicBool::new(false);
+        header
+    }
+
+    /// Tells whether the object is complete, so that it can be taken apart.
+    #[inline]
+    pub(crate) fn is_made(&self) -> bool {
+        self.is_made.load(Ordering::Acquire)
     }
 
     /// What the object is.
@@ -160,6 +176,37 @@ impl fmt::Display for Name {
                 '.'
             })
         })
+    }
+}
+
+/// A new object that somebody is still at work on, in one stay in the kernel. As soon as its account lists it, its end can begin
+/// on another CPU; but nothing of it is taken apart before this value is dropped.
+pub(crate) struct Making<T: Object>(Ref<T>);
+
+impl<T: Object> Making<T> {
+    /// # Safety
+    /// The object's header is one of [`Header::in_making`], and there is no other value for the object.
+    pub(crate) unsafe fn new(object: Ref<T>) -> Making<T> {
+        Making(object)
+    }
+
+    /// The object.
+    #[inline]
+    pub(crate) fn object(&self) -> Ref<T> {
+        self.0
+    }
+
+    /// The object, complete.
+    #[inline]
+    pub(crate) fn finish(self) -> Ref<T> {
+        self.0
+    }
+}
+
+impl<T: Object> Drop for Making<T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.erase().is_made.store(true, Ordering::Release);
     }
 }
 

@@ -6,7 +6,7 @@ use crate::cpu::{Cpu, Domain};
 use crate::machine::machine_now;
 use crate::object::{Header, Ref};
 use crate::thread::Thread;
-use crate::{capability, counters, epoch, objects};
+use crate::{counters, epoch, objects};
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 /// Work that may be done at one go, roughly in frames or capabilities handled.
@@ -43,6 +43,16 @@ impl Local {
             self.tail.store(next, Ordering::Relaxed);
         }
         Some(object)
+    }
+
+    /// Tells whether an object is in the list.
+    #[cfg(test)]
+    pub(crate) fn contains(&self, object: Ref<Header>) -> bool {
+        let mut next = Ref::load(&self.head);
+        while let Some(other) = next.filter(|other| *other != object) {
+            next = Ref::load(&other.link);
+        }
+        next.is_some()
     }
 
     /// Tells whether objects are dying here.
@@ -152,7 +162,7 @@ pub(crate) fn work(mut budget: u32) -> bool {
         budget -= 1;
         match objects::destroy_step(object, &mut budget) {
             Progress::Parked => continue,
-            Progress::Done if capability::clear_all(object, &mut budget) => {
+            Progress::Done => {
                 objects::notify_watcher(object);
                 object.abandon();
                 object.release();
@@ -161,7 +171,7 @@ pub(crate) fn work(mut budget: u32) -> bool {
                 stuck = 0;
                 continue;
             }
-            Progress::Done | Progress::Unfinished => {}
+            Progress::Unfinished => {}
         }
         cpu.reaper.push(object);
         // An object may wait for others in the list, or for another CPU: try each at most once more.

@@ -8,7 +8,7 @@ use crate::cpu::{Cpu, Domain};
 use crate::machine::machine_now;
 use crate::memory::address::FrameMemory;
 use crate::memory::{PhysAddr, Population};
-use crate::object::{Header, Kind, Object, Ref};
+use crate::object::{Header, Kind, Making, Object, Ref};
 use crate::objects::{Binding, Gate, Irq, Snapshot, Task};
 use crate::reaper::Starved;
 use crate::schedule::CpuTime;
@@ -241,16 +241,16 @@ impl Thread {
             })
             .inspect_err(|_| task.space.unmap_utcb(utcb_address))
         });
-        Self::enter(task, made)
+        Self::enter(task, made).map(Making::finish)
     }
 
     /// Enters a new thread in its task, whose counted reference it takes.
-    fn enter(task: Ref<Task>, made: Result<Ref<Thread>, Error>) -> Result<Ref<Thread>, Error> {
+    fn enter(task: Ref<Task>, made: Result<Making<Thread>, Error>) -> Result<Making<Thread>, Error> {
         match made {
-            Ok(thread) if task.add_thread(thread) => Ok(thread),
-            Ok(thread) => {
+            Ok(making) if task.add_thread(making.object()) => Ok(making),
+            Ok(making) => {
                 // The task's end has begun meanwhile: the thread ends as well.
-                crate::reaper::destroy(thread.erase());
+                crate::reaper::destroy(making.object().erase());
                 Err(Error::NotFound)
             }
             Err(error) => {
@@ -269,7 +269,7 @@ impl Thread {
         account: Ref<Account>,
         task: Ref<Task>,
         base: Ref<Snapshot>,
-    ) -> Result<Ref<Thread>, Error> {
+    ) -> Result<Making<Thread>, Error> {
         if !task.acquire() {
             return Err(Error::NotFound);
         }
@@ -295,12 +295,12 @@ impl Thread {
         utcb: Utcb,
         fault_entry: (u64, u64),
         begin: impl FnOnce(&mut MaybeUninit<Context>),
-    ) -> Result<Ref<Thread>, Error> {
+    ) -> Result<Making<Thread>, Error> {
         utcb.set(l4::utcb::SELF_WORD, utcb.address);
         let personality_return = utcb.kernel_address(l4::utcb::PERSONALITY_RETURN);
         // SAFETY: The thread is written, and then its context.
         unsafe {
-            Account::create_in_place(account, |header, place| {
+            Account::begin_in_place(account, |header, place| {
                 let thread = place.write(Thread::without_context(header, task, utcb, fault_entry));
                 let context = thread.context.get_mut();
                 begin(context);

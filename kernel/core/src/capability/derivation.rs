@@ -89,7 +89,8 @@ fn for_each_derived(slot: &Slot, mut visit: impl FnMut(&Slot)) {
 /// Puts an object's first capability into a slot, dropping what was there.
 ///
 /// # Errors
-/// [`Error::Range`] for an index that can't be, [`Error::NoMemory`] if the table's account can't pay for a page.
+/// [`Error::Range`] for an index that can't be, [`Error::NoMemory`] if the table's account can't pay for a page,
+/// [`Error::NotFound`] if the object's end has begun, as that of the account which pays for it did.
 pub fn insert_root(
     table: &CapTable,
     payer: Payer,
@@ -98,6 +99,9 @@ pub fn insert_root(
 ) -> Result<(), Error> {
     fill((table, payer, index), Replace::Anything, |slot| {
         let mut first = capability.object.derivation.lock();
+        if capability.object.is_dead() {
+            return Err(Error::NotFound);
+        }
         slot.set_capability(capability);
         link(&mut first, slot, None);
         Ok(())

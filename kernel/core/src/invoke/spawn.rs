@@ -81,7 +81,8 @@ pub(super) fn high(word: u64) -> CapIndex {
 pub(super) fn spawn(call: &Call, snapshot: Ref<Snapshot>) -> Result<Outcome, Error> {
     let request = Request::parse(call)?;
     reclaim();
-    let task = Task::begin_from(request.account, snapshot)?;
+    let making = Task::begin_from(request.account, snapshot)?;
+    let task = making.object();
     let started = start(call, snapshot, &request, task);
     if let Err(error) = started {
         reaper::destroy(task.erase());
@@ -91,7 +92,8 @@ pub(super) fn spawn(call: &Call, snapshot: Ref<Snapshot>) -> Result<Outcome, Err
 }
 
 fn start(call: &Call, snapshot: Ref<Snapshot>, request: &Request, task: Ref<Task>) -> Result<(), Error> {
-    let thread = Thread::begin_from(request.account, task, snapshot)?;
+    let making = Thread::begin_from(request.account, task, snapshot)?;
+    let thread = making.object();
     if call.slot(words::HANDLER)? != CapIndex::NONE {
         let label = factory::gate_label(call.word(words::HANDLER_LABEL)?)?;
         factory::set_handler(call, thread, words::HANDLER, label)?;

@@ -204,11 +204,13 @@ fn begin_clone(
     (tag, strong): (Tag, bool),
     terms: Terms,
 ) -> Result<bool, Error> {
-    let task = Task::begin_from(account, snapshot)?;
+    let making_task = Task::begin_from(account, snapshot)?;
+    let task = making_task.object();
     if let Some(invocation) = account.invocation() {
         invocation.set_task(task);
     }
-    let thread = Thread::begin_from(account, task, snapshot)?;
+    let making_thread = Thread::begin_from(account, task, snapshot)?;
+    let thread = making_thread.object();
     for own in snapshot.own_slots() {
         hold_own(account, thread, own)?;
     }

@@ -15,7 +15,7 @@ use super::frame_tree::{FrameTree, Page};
 use super::views::{ViewList, Work};
 use crate::account::Account;
 use crate::machine::machine_copy_page;
-use crate::object::{Header, Kind, Object, Ref};
+use crate::object::{Header, Kind, Making, Object, Ref};
 use crate::sync::{Rank, SpinLock};
 use crate::{objects, reaper};
 use core::ptr::NonNull;
@@ -208,17 +208,17 @@ impl Dataspace {
         }
         // As a user, so that the parent stays while the child does not exist yet.
         parent.add_user(&mut parent.state.lock())?;
-        let child = Account::create(account, |header| {
+        let made = Account::begin(account, |header| {
             Dataspace::new(header, parent.pages, Source::Parent(parent), false)
         });
-        match child {
-            Ok(child) => parent.link_child(child),
+        match &made {
+            Ok(making) => parent.link_child(making.object()),
             Err(_) => {
                 let leaving = parent.remove_user(&mut parent.state.lock());
                 Leaving::settle(leaving);
             }
         }
-        child
+        made.map(Making::finish)
     }
 
     fn me(&self) -> Ref<Dataspace> {

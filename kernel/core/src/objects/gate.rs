@@ -43,7 +43,7 @@ impl Gate {
             }),
         })?;
         if let Some(thread) = thread {
-            Gate::bind(gate, label, thread)?;
+            Gate::bind(gate, label, thread).inspect_err(|_| crate::reaper::destroy(gate.erase()))?;
         }
         Ok(gate)
     }
@@ -57,7 +57,7 @@ impl Gate {
     /// Binds the gate to a thread with a label; senders that wait for a binding try again.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the thread has ended.
+    /// [`Error::NotFound`] if the thread has ended, or the gate's end has begun.
     pub fn bind(gate: Ref<Gate>, label: u64, thread: Ref<Thread>) -> Result<(), Error> {
         loop {
             let (domain, bound) = gate.binding.lock_all();
@@ -69,7 +69,10 @@ impl Gate {
             if gate.binding.thread().is_some() {
                 continue;
             }
-            if matches!(thread.state.get(&domain), State::Kept | State::Dead) || thread.header.is_dead() {
+            if matches!(thread.state.get(&domain), State::Kept | State::Dead)
+                || thread.header.is_dead()
+                || gate.header.is_dead()
+            {
                 return Err(Error::NotFound);
             }
             gate.label.store(label, Ordering::Relaxed);

@@ -52,7 +52,7 @@ impl Irq {
             lines: AtomicU32::new(0),
         })?;
         if let Some(thread) = thread {
-            Irq::bind(irq, label, thread)?;
+            Irq::bind(irq, label, thread).inspect_err(|_| crate::reaper::destroy(irq.erase()))?;
         }
         Ok(irq)
     }
@@ -71,7 +71,7 @@ impl Irq {
     /// Binds it to a thread; what is pending is delivered there.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the thread has ended.
+    /// [`Error::NotFound`] if the thread has ended, or the notification's end has begun.
     pub fn bind(irq: Ref<Irq>, label: u64, thread: Ref<Thread>) -> Result<(), Error> {
         loop {
             Irq::detach(irq);
@@ -79,7 +79,10 @@ impl Irq {
             if irq.binding.thread().is_some() {
                 continue;
             }
-            if matches!(thread.state.get(&domain), State::Kept | State::Dead) || thread.header.is_dead() {
+            if matches!(thread.state.get(&domain), State::Kept | State::Dead)
+                || thread.header.is_dead()
+                || irq.header.is_dead()
+            {
                 return Err(Error::NotFound);
             }
             irq.label.store(label, Ordering::Relaxed);

@@ -30,8 +30,16 @@ use crate::object::{Header, Kind, Ref};
 use crate::thread::Thread;
 use core::sync::atomic::Ordering;
 
-/// Takes a dead object apart for a while.
+/// Takes a dead object apart for a while. It has no capabilities any more when this says that it is done.
 pub(crate) fn destroy_step(object: Ref<Header>, budget: &mut u32) -> Progress {
+    if !object.is_made() {
+        return Progress::Unfinished;
+    }
+    // What has users left is done early, and whoever hands it over again must not find it on the way still: so this comes
+    // first. A dead object gets no new capabilities.
+    if !crate::capability::clear_all(object, budget) {
+        return Progress::Unfinished;
+    }
     let done = match object.kind() {
         Kind::Factory => {
             return object
@@ -148,6 +156,8 @@ pub(crate) fn free(object: Ref<Header>) {
         }
         Kind::Thread => {
             if let Some(thread) = object.downcast::<Thread>() {
+                // Somebody may have set it when the thread's end had begun.
+                crate::capability::drop_slot(&thread.handler);
                 thread.task().release();
             }
         }

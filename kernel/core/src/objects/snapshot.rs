@@ -154,11 +154,12 @@ impl Snapshot {
             task.release();
             return Err(Error::NotFound);
         }
-        let made = Account::create(account, |header| Snapshot::new(header, task, thread, depth));
-        let snapshot = made.inspect_err(|_| {
+        let made = Account::begin(account, |header| Snapshot::new(header, task, thread, depth));
+        let making = made.inspect_err(|_| {
             thread.release();
             task.release();
         })?;
+        let snapshot = making.object();
         if let Err(error) = snapshot.stop_task(call) {
             // It has nothing of its own yet.
             snapshot.ended.store(true, Ordering::Relaxed);
@@ -369,7 +370,7 @@ impl Snapshot {
         NonNull::from_ref(&self.task.caps)
     }
 
-    /// Enters a clone. Each that was entered is removed once.
+    /// Enters a clone. Each that was entered is removed once, maybe before this returns.
     ///
     /// # Errors
     /// [`Error::NotFound`] if the snapshot's end has begun.
@@ -394,9 +395,12 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Removes a clone that uses nothing of the snapshot any more.
+    /// Removes a clone that uses nothing of the snapshot any more, if it was entered and not removed yet.
     pub(super) fn remove_clone(&self, task: Ref<Task>) {
         let links = &task.clone_links;
+        if !links.is_entered.swap(false, Ordering::AcqRel) {
+            return;
+        }
         let first = self.clones[links.shard()].lock();
         let next = links.next.load(Ordering::Relaxed);
         match Ref::load(&links.previous) {
@@ -480,6 +484,8 @@ pub(super) struct CloneLinks {
     shard: AtomicU32,
     next: AtomicPtr<Task>,
     previous: AtomicPtr<Task>,
+    /// Set before anybody can find the clone in the list.
+    is_entered: AtomicBool,
 }
 
 impl CloneLinks {
@@ -488,6 +494,7 @@ impl CloneLinks {
             shard: AtomicU32::new(0),
             next: AtomicPtr::new(core::ptr::null_mut()),
             previous: AtomicPtr::new(core::ptr::null_mut()),
+            is_entered: AtomicBool::new(false),
         }
     }
 
@@ -495,6 +502,7 @@ impl CloneLinks {
         self.shard.store(shard, Ordering::Relaxed);
         self.next.store(next, Ordering::Relaxed);
         self.previous.store(core::ptr::null_mut(), Ordering::Relaxed);
+        self.is_entered.store(true, Ordering::Release);
     }
 
     fn shard(&self) -> usize {

@@ -7,9 +7,14 @@ use crate::capability::{self, Slot, SlotState};
 use crate::invocation::Outcome;
 use crate::object::{Header, Kind, Object, Ref};
 use crate::sync::{Rank, SpinLock};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
 use l4::object::{FailureReason, GateCounts};
 use l4::{CapIndex, Error};
+
+/// The gate's own end is over: it stays for the clones.
+const OVER: u8 = 1;
+/// The account that pays for the gate ends, which takes the clones along.
+const TAKES_ALONG: u8 = 2;
 
 /// What a gate's clones are to be like.
 #[derive(Clone, Copy, Debug)]
@@ -45,10 +50,8 @@ pub struct SpawnGate {
     failed: [AtomicU64; FailureReason::COUNT],
     /// Accounts of the clones.
     clones: SpinLock<AtomicPtr<Account>>,
-    /// The account that pays for the gate ends, which takes the clones along.
-    takes_along: AtomicBool,
-    /// The gate's own end is over: it stays for the clones.
-    is_over: AtomicBool,
+    /// [`OVER`] and [`TAKES_ALONG`], in one word: who sets the second of them goes on with the end, and nobody else.
+    end: AtomicU8,
 }
 
 // SAFETY: `repr(C)` with the header first.
@@ -66,7 +69,7 @@ impl SpawnGate {
         snapshot: Ref<Snapshot>,
         binding: Binding,
     ) -> Result<Ref<SpawnGate>, Error> {
-        let gate = Account::create(account, |header| SpawnGate {
+        let making = Account::begin(account, |header| SpawnGate {
             header,
             snapshot: Slot::new(),
             binding,
@@ -77,9 +80,9 @@ impl SpawnGate {
             abandoned: AtomicU64::new(0),
             failed: [const { AtomicU64::new(0) }; FailureReason::COUNT],
             clones: SpinLock::new(Rank::Clones, AtomicPtr::new(core::ptr::null_mut())),
-            takes_along: AtomicBool::new(false),
-            is_over: AtomicBool::new(false),
+            end: AtomicU8::new(0),
         })?;
+        let gate = making.object();
         capability::hold_in(&gate.snapshot, snapshot.erase())
             .inspect_err(|_| crate::reaper::destroy(gate.erase()))?;
         Ok(gate)
@@ -174,7 +177,7 @@ impl SpawnGate {
     /// [`Error::NotFound`] if the gate's clones are being ended.
     pub(crate) fn add_clone(&self, account: Ref<Account>, links: &CloneLinks) -> Result<(), Error> {
         let first = self.clones.lock();
-        if self.takes_along.load(Ordering::SeqCst) {
+        if self.end.load(Ordering::SeqCst) & TAKES_ALONG != 0 {
             return Err(Error::NotFound);
         }
         links.entered.store(true, Ordering::Relaxed);
@@ -207,32 +210,45 @@ impl SpawnGate {
 
     /// The account that pays for the gate ends. True if the gate's own end is over, so that somebody has to begin it anew.
     pub(super) fn take_clones_along(&self) -> bool {
-        !self.takes_along.swap(true, Ordering::SeqCst) && self.is_over.load(Ordering::SeqCst)
+        self.end.fetch_or(TAKES_ALONG, Ordering::SeqCst) == OVER
     }
 
     /// Takes a dead gate apart. The clones that there are go on, unless the account that pays for the gate ends.
     pub(super) fn destroy_step(&self, budget: &mut u32) -> bool {
         capability::drop_slot(&self.snapshot);
-        self.is_over.store(true, Ordering::SeqCst);
-        !self.takes_along.load(Ordering::SeqCst) || self.end_clones(budget)
+        let before = self.end.fetch_or(OVER, Ordering::SeqCst);
+        before & TAKES_ALONG == 0 || self.end_clones(budget)
     }
 
     /// Begins the end of all clones. False if the budget is used up.
     fn end_clones(&self, budget: &mut u32) -> bool {
-        let mut next = Ref::load(&self.clones.lock());
+        let mut next = first_counted(&self.clones.lock());
         while let Some(clone) = next {
             if *budget == 0 {
+                clone.release();
                 return false;
             }
             *budget -= 1;
             crate::reaper::destroy(clone.erase());
-            let _list = self.clones.lock();
+            let list = self.clones.lock();
             next = clone
                 .invocation()
-                .and_then(|invocation| Ref::load(&invocation.links.next));
+                .and_then(|invocation| first_counted(&invocation.links.next));
+            drop(list);
+            clone.release();
         }
         true
     }
+}
+
+/// The first account, from a place of the list on, whose memory stays as long as it is counted, which it is from now on. The
+/// others are about to leave the list: when their memory is freed, not when nobody can find them any more.
+fn first_counted(place: &AtomicPtr<Account>) -> Option<Ref<Account>> {
+    let mut found = Ref::load(place)?;
+    while !found.erase().count_if_any() {
+        found = Ref::load(&found.invocation()?.links.next)?;
+    }
+    Some(found)
 }
 
 /// The place of a clone's account in its gate's list, guarded by the list's lock.

@@ -6,7 +6,7 @@ use crate::account::Account;
 use crate::capability::{self, CapTable};
 use crate::invocation;
 use crate::memory::AddressSpace;
-use crate::object::{Header, Kind, Object, Ref};
+use crate::object::{Header, Kind, Making, Object, Ref};
 use crate::reaper;
 use crate::sync::{Rank, SpinLock};
 use crate::thread::Thread;
@@ -28,8 +28,6 @@ pub struct Task {
     cursor: AtomicU32,
     /// The snapshot that the task began as.
     base: Option<Ref<Snapshot>>,
-    /// The task stands in the snapshot's list of clones.
-    is_listed: AtomicBool,
     /// What it has written becomes the snapshot's write set at its end.
     is_recorded: AtomicBool,
     pub(super) clone_links: CloneLinks,
@@ -45,27 +43,26 @@ const SLOTS_PER_LEAF: u32 = 128;
 impl Task {
     /// Creates an empty task.
     pub fn create(account: Ref<Account>) -> Result<Ref<Task>, Error> {
-        Task::create_with(account, None, || AddressSpace::new(account))
+        Task::create_with(account, None, || AddressSpace::new(account)).map(Making::finish)
     }
 
     /// Creates a task that begins as `base` is, yet without a thread.
     ///
     /// # Errors
     /// [`Error::Again`] if the snapshot is not prepared yet, [`Error::NotFound`] if its end has begun, [`Error::NoMemory`].
-    pub(crate) fn begin_from(account: Ref<Account>, base: Ref<Snapshot>) -> Result<Ref<Task>, Error> {
+    pub(crate) fn begin_from(account: Ref<Account>, base: Ref<Snapshot>) -> Result<Making<Task>, Error> {
         if !base.is_ready() {
             return Err(Error::Again);
         }
-        // The task is entered below, before anybody can see it; otherwise it ends at once, unseen.
-        let task = Task::create_with(account, Some(base), || {
+        let making = Task::create_with(account, Some(base), || {
             AddressSpace::copy_image(account, base.space())
         })?;
-        let entered = base.add_clone(task).and_then(|()| {
-            task.is_listed.store(true, Ordering::Release);
-            task.space.register_views(base.space())
-        });
+        let task = making.object();
+        let entered = base
+            .add_clone(task)
+            .and_then(|()| task.space.register_views(base.space()));
         entered.inspect_err(|_| reaper::destroy(task.erase()))?;
-        Ok(task)
+        Ok(making)
     }
 
     #[inline(always)]
@@ -73,11 +70,11 @@ impl Task {
         account: Ref<Account>,
         base: Option<Ref<Snapshot>>,
         space: impl FnOnce() -> Result<AddressSpace, Error>,
-    ) -> Result<Ref<Task>, Error> {
+    ) -> Result<Making<Task>, Error> {
         let template = base.map(|base| base.capabilities());
         // SAFETY: All fields are written. The snapshot's task, whose table the template is, is freed after its clones.
         unsafe {
-            Account::create_in_place(account, |header, place| {
+            Account::begin_in_place(account, |header, place| {
                 let space = space()?;
                 let task: *mut Task = place.as_mut_ptr();
                 (&raw mut (*task).header).write(header);
@@ -87,7 +84,6 @@ impl Task {
                 (&raw mut (*task).first_thread).write(AtomicPtr::new(core::ptr::null_mut()));
                 (&raw mut (*task).cursor).write(AtomicU32::new(0));
                 (&raw mut (*task).base).write(base);
-                (&raw mut (*task).is_listed).write(AtomicBool::new(false));
                 (&raw mut (*task).is_recorded).write(AtomicBool::new(false));
                 (&raw mut (*task).clone_links).write(CloneLinks::new());
                 Ok(())
@@ -163,9 +159,7 @@ impl Task {
 
     /// Nothing of the snapshot is used any more.
     fn leave_base(&self) -> bool {
-        if let Some(base) = self.base
-            && self.is_listed.swap(false, Ordering::AcqRel)
-        {
+        if let Some(base) = self.base {
             base.remove_clone(self.me());
         }
         true

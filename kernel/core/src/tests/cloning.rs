@@ -83,16 +83,7 @@ impl Cloning {
         let snapshot = snapshot(below);
         self.record(world, snapshot);
         let account = sub_account(world.all, self.account_pages);
-        let binding = SpawnBinding {
-            cpu: 0,
-            priority: 10,
-            slice_ns: DEFAULT_SLICE_NS,
-            memory: self.pages * PAGE_SIZE,
-            deadline_ns: self.deadline_ns,
-            concurrent: self.concurrent,
-            answer: ANSWER,
-            label: 0,
-        };
+        let binding = self.binding();
         let other = sub_account(world.all, 16);
         world.give(OTHER_SPAWN, SpawnGate::create(other, snapshot, binding).unwrap());
         world.give(OTHER_ACCOUNT, other);
@@ -101,12 +92,26 @@ impl Cloning {
         world.give(GATE_ACCOUNT, account);
     }
 
+    /// How a gate is bound, for callers on CPU 0.
+    pub(super) fn binding(&self) -> SpawnBinding {
+        SpawnBinding {
+            cpu: 0,
+            priority: 10,
+            slice_ns: DEFAULT_SLICE_NS,
+            memory: self.pages * PAGE_SIZE,
+            deadline_ns: self.deadline_ns,
+            concurrent: self.concurrent,
+            answer: ANSWER,
+            label: 0,
+        }
+    }
+
     fn record(&self, world: &World, snapshot: Ref<Snapshot>) {
         match self.recorded {
             Recorded::Never => {}
             Recorded::Before => {
                 let account = sub_account(world.all, 24);
-                let clone = Task::begin_from(account, snapshot).unwrap();
+                let clone = Task::begin_from(account, snapshot).unwrap().finish();
                 for page in WRITTEN {
                     assert_eq!(clone.space.resolve_fault(page, WRITE), FaultOutcome::Resolved);
                 }
@@ -140,7 +145,7 @@ impl Cloning {
 }
 
 /// A snapshot of a task whose thread calls, with a slot for a capability in the answer. It has capabilities to itself.
-fn snapshot(account: Ref<Account>) -> Ref<Snapshot> {
+pub(super) fn snapshot(account: Ref<Account>) -> Ref<Snapshot> {
     let task = Task::create(account).unwrap();
     let thread = Thread::create(account, task, utcb::FIRST_ADDRESS).unwrap();
     hold(account, task, CapIndex::TASK, task);
