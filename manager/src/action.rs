@@ -2,7 +2,9 @@
 
 use crate::slab::Slab;
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::string::String;
+use core::ops::Bound;
 use interfaces::faas::{ActionConfig, ActionInfo, FreezeFault, ImageState};
 use interfaces::manifest::StartMode;
 
@@ -82,6 +84,8 @@ pub struct Action<Program> {
     pub running: u32,
     /// Activations that wait, linked through their `next`.
     pub waiting: Waiting,
+    /// It stands in the list of those with waiting activations.
+    pub is_listed: bool,
     /// Idle worker that became idle last; others are linked behind it.
     pub idle: u16,
     /// Idle workers.
@@ -137,16 +141,22 @@ impl Default for Waiting {
 #[derive(Debug)]
 pub struct Actions<Program> {
     table: Slab<Action<Program>>,
+    /// Their places by their names.
+    names: BTreeMap<Box<[u8]>, u16>,
+    /// Length of all environments together in bytes.
+    environments: u64,
     next_serial: u32,
     /// Where the last search ended: most clients ask for the same action again.
     last_found: u16,
 }
 
 impl<Program> Actions<Program> {
-    /// No actions, and room for `capacity`.
-    pub fn new(capacity: u16) -> Actions<Program> {
+    /// No actions, and room for `limit`.
+    pub fn new(limit: u16) -> Actions<Program> {
         Actions {
-            table: Slab::new(capacity),
+            table: Slab::new(limit),
+            names: BTreeMap::new(),
+            environments: 0,
             next_serial: 0,
             last_found: 0,
         }
@@ -165,6 +175,7 @@ impl<Program> Actions<Program> {
     ) -> Result<ActionId, Program> {
         self.next_serial += 1;
         let serial = self.next_serial;
+        let environment = settings.environment.len() as u64;
         let action = Action {
             serial,
             name: name.into(),
@@ -175,39 +186,45 @@ impl<Program> Actions<Program> {
             image: ImageUse::Unwanted,
             running: 0,
             waiting: Waiting::default(),
+            is_listed: false,
             idle: NONE,
             idle_count: 0,
             succeeded: 0,
             failed: 0,
         };
         match self.table.insert(action) {
-            Ok(index) => Ok(ActionId { index, serial }),
+            Ok(index) => {
+                self.names.insert(name.as_bytes().into(), index);
+                self.environments += environment;
+                Ok(ActionId { index, serial })
+            }
             Err(action) => Err(action.program),
         }
     }
 
     /// Finds an action by its name.
+    #[inline]
     pub fn find(&mut self, name: &[u8]) -> Option<ActionId> {
-        let found = match self.table.get(self.last_found) {
-            Some(action) if action.name.as_bytes() == name => self.last_found,
-            _ => {
-                self.table
-                    .iter()
-                    .find(|(_, action)| action.name.as_bytes() == name)?
-                    .0
-            }
-        };
-        self.last_found = found;
-        self.at(found)
+        let index = self.last_found;
+        match self.table.get(index) {
+            Some(action) if action.name.as_bytes() == name => Some(ActionId {
+                index,
+                serial: action.serial,
+            }),
+            _ => self.look_up(name),
+        }
+    }
+
+    fn look_up(&mut self, name: &[u8]) -> Option<ActionId> {
+        self.last_found = *self.names.get(name)?;
+        self.at(self.last_found)
     }
 
     /// The first name that sorts behind `after`.
     pub fn name_behind(&self, after: &str) -> Option<&str> {
-        self.table
-            .iter()
-            .map(|(_, action)| action.name.as_str())
-            .filter(|name| *name > after)
-            .min()
+        let behind = (Bound::Excluded(after.as_bytes()), Bound::Unbounded);
+        let (_, index) = self.names.range::<[u8], _>(behind).next()?;
+        self.table.get(*index).map(|action| action.name.as_str())
     }
 
     /// The action, unless it was deleted.
@@ -227,7 +244,24 @@ impl<Program> Actions<Program> {
     /// Takes an action out.
     pub fn remove(&mut self, id: ActionId) -> Option<Action<Program>> {
         self.get(id)?;
-        self.table.remove(id.index)
+        let action = self.table.remove(id.index)?;
+        self.names.remove(action.name.as_bytes());
+        self.environments -= action.settings.environment.len() as u64;
+        Some(action)
+    }
+
+    /// Gives an action other settings.
+    pub fn configure(&mut self, id: ActionId, settings: Settings) {
+        let length = settings.environment.len() as u64;
+        if let Some(action) = self.get_mut(id) {
+            let old = core::mem::replace(&mut action.settings, settings);
+            self.environments = self.environments + length - old.environment.len() as u64;
+        }
+    }
+
+    /// Length of all environments together in bytes.
+    pub fn environments(&self) -> u64 {
+        self.environments
     }
 
     /// All actions.
@@ -243,9 +277,14 @@ impl<Program> Actions<Program> {
         })
     }
 
-    /// The first action in the table.
-    pub fn first(&self) -> Option<ActionId> {
-        self.at(self.table.first()?)
+    /// Places of the table: all actions are below.
+    pub fn places(&self) -> u16 {
+        self.table.places()
+    }
+
+    /// Gives the memory of the table back if there are none.
+    pub fn shrink(&mut self) {
+        self.table.shrink();
     }
 
     /// The action at a place of the table.

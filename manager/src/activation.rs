@@ -1,6 +1,6 @@
 //! Activations: invocations from request to answer.
 
-use crate::action::ActionId;
+use crate::action::{ActionId, NONE};
 use crate::body::{Body, Content, ShortBody};
 use crate::label::WorkerId;
 use crate::platform::Answer;
@@ -38,6 +38,23 @@ impl Caller {
     }
 }
 
+/// A place in a list: the neighbours, or [`NONE`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Links {
+    /// Before it.
+    pub previous: u16,
+    /// Behind it.
+    pub next: u16,
+}
+
+impl Links {
+    /// In no list, or alone in one.
+    pub const ALONE: Links = Links {
+        previous: NONE,
+        next: NONE,
+    };
+}
+
 /// How far an activation is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -68,8 +85,10 @@ pub struct Activation {
     pub memory: u64,
     /// Invocations above it.
     pub depth: u32,
-    /// Next that waits for the same action.
-    pub next: u16,
+    /// Its place in its action's queue.
+    pub queue: Links,
+    /// Its place among what its caller asked for, if that is a worker.
+    pub siblings: Links,
     /// An activation of the same action waits for its answer, so it can't wait for its turn.
     pub recursive: bool,
     /// Since when it waits for memory; 0 if it does not.

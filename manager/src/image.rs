@@ -138,6 +138,11 @@ impl<Memory> Images<Memory> {
         self.table.iter().filter(|(_, image)| image.is_current).count()
     }
 
+    /// Gives the memory of the table back if there is no image left.
+    pub fn shrink(&mut self) {
+        self.table.shrink();
+    }
+
     /// Tells whether there is no image left, current or not.
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()

@@ -12,14 +12,17 @@ pub struct LogTail {
 
 impl Default for LogTail {
     fn default() -> LogTail {
-        LogTail {
-            ring: [0; CAPACITY],
-            written: 0,
-        }
+        LogTail::EMPTY
     }
 }
 
 impl LogTail {
+    /// The log of who logged nothing.
+    pub const EMPTY: LogTail = LogTail {
+        ring: [0; CAPACITY],
+        written: 0,
+    };
+
     /// Forgets everything. The bytes stay in the ring, but are out of reach.
     pub fn clear(&mut self) {
         self.written = 0;

@@ -18,10 +18,10 @@ pub enum WorkerState {
     Idle {
         /// Answers the call that it waits in.
         reply: CapIndex,
-        /// When it is destroyed, in nanoseconds of the kernel clock.
-        until: u64,
-        /// Next idle worker of the same action.
+        /// The idle worker of the same action that became idle before this one.
         next: u16,
+        /// The one that became idle after it.
+        previous: u16,
     },
 }
 
@@ -54,8 +54,8 @@ pub struct Worker {
     pub uses: u64,
     /// It said that it ends with its first request.
     pub is_single: bool,
-    /// Activations that it asked for and that are not answered yet.
-    pub children: u16,
+    /// Activation that it asked for last and that is not answered yet; others are linked behind it.
+    pub first_child: u16,
     /// Place of the image that it began from, or [`NONE`](crate::action::NONE).
     pub image: u16,
 }

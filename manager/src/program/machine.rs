@@ -1,6 +1,7 @@
 //! The machine below a client's service: system calls.
 
 mod messages;
+mod places;
 
 use crate::SEAT_PRIORITY;
 use crate::answers::encode;
@@ -17,12 +18,14 @@ use l4::syscall;
 use l4::{CapIndex, Error, Rights, Tag, Utcb};
 use l4_rpc::MAX_CAPS;
 use l4re::{OwnedCap, Slot, clock, memory, start};
-use loader::{Launched, LoadError};
+use loader::LoadError;
 use manager::label::Sender;
-use manager::limits::Limits;
+use manager::pieces::Pieces;
 use manager::platform::{
     Answer, DirectCalls, FreezeError, GateLimits, Launch, LaunchError, Payer, Platform, Room,
 };
+pub(crate) use places::WorkerSlots;
+use places::{WorkerPlace, take_slot};
 
 /// What a worker's account keeps for itself when a nested call takes a part of it.
 const CALLER_RESERVE: u64 = 32 << 10;
@@ -34,12 +37,8 @@ const IMAGE_SHARE: u64 = 2;
 /// empty as soon as the kernel is through with the worker, which else would notice the drop.
 const DYING: usize = 64;
 
-/// Where a worker's capabilities are.
-#[derive(Clone, Copy)]
-pub(crate) struct WorkerSlots {
-    pub(crate) account: CapIndex,
-    pub(crate) launched: Launched,
-}
+/// Slots that are taken at the start: for reply capabilities, bodies, and what messages bring.
+const POOL_SLOTS: usize = 256;
 
 /// An answer that is sent with the next wait, or before the next system call.
 #[derive(Clone, Copy)]
@@ -56,10 +55,10 @@ pub(crate) struct Machine {
     gate: CapIndex,
     /// What programs need that are not native.
     runtimes: &'static Runtimes,
-    /// Slots for the workers, by their places.
-    workers: Vec<WorkerSlots>,
-    /// Limits of the live workers that the client's account pays for, by their places; 0 for others.
-    limits: Vec<u64>,
+    /// The workers' slots and limits, by their places.
+    workers: Pieces<WorkerPlace>,
+    /// Sum of the limits.
+    live_bytes: u64,
     /// Memory of images that have not been dropped.
     image_bytes: u64,
     /// Limit of the client's account.
@@ -80,40 +79,24 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// The machine below a service with these limits. All slots that it ever needs are taken at once.
-    pub(crate) fn new(
-        gate: CapIndex,
-        limits: &Limits,
-        runtimes: &'static Runtimes,
-    ) -> Result<Machine, Error> {
-        let take = || Slot::allocate().map(|slot| slot.filled().leak());
-        let workers = (0..limits.workers).map(|_| {
-            Ok(WorkerSlots {
-                account: take()?,
-                launched: Launched {
-                    task: take()?,
-                    thread: take()?,
-                },
-            })
-        });
-        let workers: Vec<WorkerSlots> = workers.collect::<Result<_, Error>>()?;
-        // A reply capability for each caller and each worker, a body for each activation and some on their way.
-        let slots = 3 * usize::from(limits.activations) + usize::from(limits.workers) + 4 * MAX_CAPS;
-        let mut pool = (0..slots).map(|_| take()).collect::<Result<Vec<_>, _>>()?;
+    /// The machine below a service. It takes more slots when there are more workers and callers than ever before.
+    pub(crate) fn new(gate: CapIndex, runtimes: &'static Runtimes) -> Result<Machine, Error> {
+        let mut pool = (0..POOL_SLOTS)
+            .map(|_| take_slot())
+            .collect::<Result<Vec<_>, _>>()?;
         let reply_slot = pool.pop().ok_or(Error::NoSpace)?;
         let mut offered = [CapIndex::NONE; MAX_CAPS];
         for slot in &mut offered {
             *slot = pool.pop().ok_or(Error::NoSpace)?;
         }
         let account = CapIndex::NONE;
-        let limits = vec![0; workers.len()];
         let seeds = Vec::with_capacity(4);
         Ok(Machine {
             account,
             gate,
             runtimes,
-            workers,
-            limits,
+            workers: Pieces::default(),
+            live_bytes: 0,
             image_bytes: 0,
             memory: 0,
             pool,
@@ -148,7 +131,7 @@ impl Machine {
     fn account_of(&self, payer: Payer) -> CapIndex {
         match payer {
             Payer::Client => self.account,
-            Payer::Worker(place) => self.workers[usize::from(place)].account,
+            Payer::Worker(place) => self.workers[place].slots.account,
         }
     }
 
@@ -156,7 +139,7 @@ impl Machine {
     /// use beside the limits of the live ones, in units of the last limit.
     pub(crate) fn teardowns_pending(&mut self) -> u64 {
         self.flush();
-        let live: u64 = self.limits.iter().sum::<u64>() + self.image_bytes;
+        let live = self.live_bytes + self.image_bytes;
         match Factory(self.account).info() {
             Ok(info) if self.last_limit > 0 => info.used.saturating_sub(live) / self.last_limit,
             _ => 0,
@@ -305,14 +288,14 @@ impl Platform for Machine {
 
     fn freeze(&mut self, worker: u16, reply: CapIndex) -> Result<(Image, ImageInfo), FreezeError> {
         self.flush();
-        let place = usize::from(worker);
-        let (image, info) = image::freeze(&mut self.workers[place], reply)?;
-        if info.bytes + self.limits[place] > self.memory {
-            let unused = core::mem::replace(&mut self.workers[place].account, image.take_apart());
+        let place = &mut self.workers[worker];
+        let (image, info) = image::freeze(&mut place.slots, reply)?;
+        if info.bytes + place.limit > self.memory {
+            let unused = core::mem::replace(&mut place.slots.account, image.take_apart());
             self.pool.push(unused);
             return Err(FreezeError::NotFreezable(FreezeFault::TooLarge));
         }
-        self.limits[place] = 0;
+        self.live_bytes -= core::mem::take(&mut place.limit);
         self.image_bytes += info.bytes;
         self.pool.push(reply);
         Ok((image, info))
@@ -383,13 +366,14 @@ impl Platform for Machine {
     fn destroy(&mut self, worker: u16) {
         self.flush();
         // The account pays for the task and its thread, so they go with it.
-        let _ = Task(CapIndex::TASK).delete(self.workers[usize::from(worker)].account);
-        self.limits[usize::from(worker)] = 0;
+        let place = &mut self.workers[worker];
+        let _ = Task(CapIndex::TASK).delete(place.slots.account);
+        self.live_bytes -= core::mem::take(&mut place.limit);
     }
 
     fn room(&mut self, worker: u16) -> Room {
         self.flush();
-        match Factory(self.workers[usize::from(worker)].account).info() {
+        match Factory(self.workers[worker].slots.account).info() {
             Ok(info) => Room {
                 free: info
                     .limit
@@ -434,27 +418,6 @@ fn placement(launch: &Launch) -> Placement {
 }
 
 impl Machine {
-    /// An account for a new worker, in the slots of its place.
-    fn open_account(&mut self, launch: Launch) -> Result<WorkerSlots, LaunchError> {
-        let slots = self.workers[usize::from(launch.worker.index)];
-        match Factory(self.account_of(launch.payer)).create_factory(launch.memory, slots.account) {
-            Ok(_) => {
-                self.bury(DYING);
-                Ok(slots)
-            }
-            Err(Error::NoMemory) => Err(LaunchError::Later),
-            Err(error) => Err(LaunchError::Refused(error)),
-        }
-    }
-
-    /// Notes that a worker lives whose account has this limit.
-    fn note_limit(&mut self, launch: &Launch) {
-        if launch.payer == Payer::Client {
-            self.limits[usize::from(launch.worker.index)] = launch.memory;
-            self.last_limit = launch.memory;
-        }
-    }
-
     /// A capability for a worker, with a label of its own.
     fn minted(&self, sender: Sender, to: CapIndex) -> MapEntry {
         MapEntry {

@@ -19,6 +19,7 @@ use l4re::server::{self, Service};
 use l4re::thread::{Builder, JoinHandle};
 use l4re::{OwnedCap, Slot, clock, println, start};
 use manager::label::Sender;
+use manager::limits::{Limits, table_bytes};
 use manager::options::Options;
 use manager::seats::Seats;
 
@@ -154,7 +155,8 @@ impl Registry {
     fn open(&mut self, index: usize) -> Result<Registration, FaasError> {
         let cpu = self.seats.cpu(index).unwrap_or(0);
         let slots = self.thread(index, cpu)?;
-        Factory(CapIndex::FACTORY).create_factory(self.client_memory, slots.account)?;
+        let own = self.client_memory - table_bytes(self.client_memory);
+        Factory(CapIndex::FACTORY).create_factory(own, slots.account)?;
         let opened = syscall::call_until(slots.gate, Tag::new(OPEN, 0, 0), clock::after(OPEN_NS)).result();
         if let Err(error) = opened {
             let _ = Task(CapIndex::TASK).delete(slots.account);
@@ -187,6 +189,7 @@ impl Registry {
             index,
             cpu,
             slots,
+            limits: Limits::of_client(self.client_memory),
             runtimes: self.runtimes,
             show_logs: self.show_logs,
         };

@@ -38,6 +38,7 @@ pub(crate) struct Setup {
     pub(crate) index: usize,
     pub(crate) cpu: u32,
     pub(crate) slots: SeatSlots,
+    pub(crate) limits: Limits,
     pub(crate) runtimes: &'static Runtimes,
     pub(crate) show_logs: bool,
 }
@@ -59,13 +60,12 @@ struct Seat {
 /// # Errors
 /// The kernel's, when the seat can't be set up.
 pub(crate) fn serve(setup: Setup, vacated: fn(usize)) -> Result<(), Error> {
-    let limits = Limits::default();
-    let machine = Machine::new(setup.slots.gate, &limits, setup.runtimes)?;
+    let machine = Machine::new(setup.slots.gate, setup.runtimes)?;
     let client_gate = Slot::allocate()?.filled().leak();
     let client_gone = Slot::allocate()?.filled().leak();
     let mut seat = Seat {
         setup,
-        service: Service::new(machine, limits),
+        service: Service::new(machine, setup.limits),
         client_gate,
         client_gone,
         clients: 0,

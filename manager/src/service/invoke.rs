@@ -2,7 +2,7 @@
 
 use super::Service;
 use crate::action::ActionId;
-use crate::activation::{self, Activation, Caller, Stage};
+use crate::activation::{self, Activation, Caller, Links, Stage};
 use crate::body::{Body, Content, Sent};
 use crate::label::WorkerId;
 use crate::platform::{Answer, Payer, Platform};
@@ -69,8 +69,7 @@ impl<P: Platform> Service<P> {
                 if recursive {
                     self.start_out_of_turn(id, index);
                 } else {
-                    self.enqueue(id, index);
-                    self.serve(id);
+                    self.start_or_enqueue(id, index);
                 }
             }
             Err(error) => {
@@ -124,7 +123,8 @@ impl<P: Platform> Service<P> {
             deadline,
             memory: limit(invocation.options.memory_bytes).min(config.memory_bytes),
             depth: inherited.depth,
-            next: crate::action::NONE,
+            queue: Links::ALONE,
+            siblings: Links::ALONE,
             recursive: inherited.recursive,
             starved_since: 0,
             mode: StartMode::Boot,
@@ -139,13 +139,12 @@ impl<P: Platform> Service<P> {
             .activations
             .insert(activation)
             .map_err(|_| self.too_many_activations())?;
+        let short = self.bodies.reach(index);
         if let Sent::Short(bytes) = invocation.body {
-            self.bodies[usize::from(index)].set(bytes);
+            short.set(bytes);
         }
-        if let Some(worker) = worker.and_then(|id| self.worker_mut(id)) {
-            worker.children += 1;
-        }
-        self.wake_at = self.wake_at.min(deadline);
+        self.adopt(worker, index);
+        self.expect_end(index, deadline);
         Ok((index, id, inherited.recursive))
     }
 
@@ -275,10 +274,9 @@ impl<P: Platform> Service<P> {
         };
         let completion = activation.completion(index, faas::Body::Inline);
         let answer = match &activation.stage {
-            Stage::Finished(Ok(Body::Short)) => Answer::Result(
-                &completion,
-                Content::Short(self.bodies[usize::from(index)].bytes()),
-            ),
+            Stage::Finished(Ok(Body::Short)) => {
+                Answer::Result(&completion, Content::Short(self.bodies[index].bytes()))
+            }
             Stage::Finished(Ok(Body::Dataspace { cap, length })) => {
                 Answer::Result(&completion, Content::Given(*cap, *length))
             }
@@ -302,15 +300,8 @@ impl<P: Platform> Service<P> {
 
     /// Forgets the asynchronous result that waits for the longest time to be fetched.
     fn forget_oldest_result(&mut self) -> bool {
-        let is_finished = |activation: &Activation| matches!(activation.stage, Stage::Finished(_));
-        let finished = self
-            .activations
-            .iter()
-            .filter(|(_, activation)| is_finished(activation));
-        let oldest = finished
-            .min_by_key(|(_, activation)| activation.times.end_worker)
-            .map(|(index, _)| index);
-        if let Some(index) = oldest {
+        let oldest = self.results.first();
+        if let Some((_, index)) = oldest {
             self.abandon(index);
         }
         oldest.is_some()
@@ -327,8 +318,45 @@ impl<P: Platform> Service<P> {
         {
             self.platform.discard(irq);
         }
-        if let Some(worker) = activation.caller.worker().and_then(|id| self.worker_mut(id)) {
-            worker.children -= 1;
+        self.due.clear(index);
+        self.results.clear(index);
+        self.release(&activation);
+    }
+
+    /// Notes when an activation must have ended.
+    #[inline]
+    fn expect_end(&mut self, index: u16, deadline: u64) {
+        self.due.set(index, deadline);
+        self.wake_at = self.wake_at.min(deadline);
+    }
+
+    /// Notes that a worker asked for an activation, if it was one.
+    fn adopt(&mut self, worker: Option<WorkerId>, index: u16) {
+        let Some(worker) = worker.and_then(|id| self.worker_mut(id)) else {
+            return;
+        };
+        let next = core::mem::replace(&mut worker.first_child, index);
+        if let Some(activation) = self.activations.get_mut(index) {
+            activation.siblings.next = next;
+        }
+        if let Some(sibling) = self.activations.get_mut(next) {
+            sibling.siblings.previous = index;
+        }
+    }
+
+    /// Takes an activation, which is out of the table already, out of the list of what its caller asked for.
+    fn release(&mut self, activation: &Activation) {
+        let Some(caller) = activation.caller.worker() else {
+            return;
+        };
+        let Links { previous, next } = activation.siblings;
+        if let Some(sibling) = self.activations.get_mut(next) {
+            sibling.siblings.previous = previous;
+        }
+        if let Some(sibling) = self.activations.get_mut(previous) {
+            sibling.siblings.next = next;
+        } else if let Some(worker) = self.worker_mut(caller) {
+            worker.first_child = next;
         }
     }
 }

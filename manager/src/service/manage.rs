@@ -129,10 +129,10 @@ impl<P: Platform> Service<P> {
         };
         let old = core::mem::replace(&mut action.program, program);
         let image = core::mem::replace(&mut action.image, ImageUse::Unwanted);
-        action.settings = settings;
         action.created_ns = now;
         action.version += 1;
         let version = action.version;
+        self.actions.configure(id, settings);
         self.platform.unload(old);
         if let ImageUse::Ready(index) = image {
             self.retire_image(index);
@@ -149,7 +149,14 @@ impl<P: Platform> Service<P> {
         code: CapIndex,
         environment: Option<CapIndex>,
     ) -> Result<(T, Settings, P::Program), FaasError> {
-        let checked = allowed.and_then(|value| check_definition(definition).map(|()| value));
+        let checked = allowed.and_then(|value| {
+            check_definition(definition)?;
+            let environments = self.actions.environments() + definition.environment_bytes;
+            if environments > self.limits.environments {
+                return Err(FaasError::OutOfMemory);
+            }
+            Ok(value)
+        });
         let read = match (checked, environment) {
             (Ok(value), Some(cap)) => {
                 let text = self.platform.read(cap, definition.environment_bytes);
@@ -197,6 +204,9 @@ impl<P: Platform> Service<P> {
             self.settle(index, Err(FaasError::Cancelled));
         }
         if let Some(action) = self.actions.remove(id) {
+            if action.is_listed {
+                self.queued.retain(|listed| *listed != id);
+            }
             self.drop_image_of(&action);
             self.platform.unload(action.program);
         }

@@ -22,18 +22,22 @@ mod work;
 pub use invoke::{Invocation, Style};
 pub use work::Outcome;
 
-use crate::action::Actions;
+use crate::action::{ActionId, Actions};
 use crate::activation::Activation;
 use crate::body::ShortBody;
+use crate::deadlines::Deadlines;
 use crate::image::Images;
 use crate::label::WorkerId;
 use crate::limits::Limits;
 use crate::log_tail::LogTail;
+use crate::pieces::Pieces;
 use crate::platform::Platform;
 use crate::preparation::Preparation;
 use crate::slab::Slab;
 use crate::totals::Totals;
 use crate::worker::Worker;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use interfaces::faas::ActivationId;
 use l4::NEVER;
@@ -50,21 +54,34 @@ pub struct Service<P: Platform> {
     preparations: Slab<Preparation<P::Program>>,
     activations: Slab<Activation>,
     /// Short bodies of the activations, by their places.
-    bodies: Vec<ShortBody>,
+    bodies: Pieces<ShortBody>,
     workers: Slab<Worker>,
-    /// What the workers logged, by their places.
-    logs: Vec<LogTail>,
+    /// What those workers logged that logged something, by their places.
+    logs: Pieces<Option<Box<LogTail>>>,
     /// What the worker of the last finished activation logged.
-    last_log: LogTail,
+    last_log: Option<Box<LogTail>>,
     /// Number of that activation.
     last_logged: ActivationId,
     /// Counts workers and activations, so that none is mistaken for an earlier one.
     generation: u32,
-    /// No deadline is earlier than this.
+    /// No deadline is earlier than this. It is not put off when the earliest one goes, so that the kernel's timer can mostly
+    /// stay as it is.
     wake_at: u64,
+    /// Deadlines of the activations that are not finished.
+    due: Deadlines,
+    /// Since when results wait to be fetched.
+    results: Deadlines,
+    /// When idle workers are destroyed.
+    idle_until: Deadlines,
+    /// When preparations must be done.
+    preparing_until: Deadlines,
     /// When to try again what lacked memory.
     retry_at: u64,
-    /// A waiting activation may have its turn now.
+    /// Actions with waiting activations, each once.
+    queued: VecDeque<ActionId>,
+    /// Actions whose next waiting activation may have its turn now.
+    servable: Vec<ActionId>,
+    /// Any waiting activation, or preparation, may have its turn now.
     unserved: bool,
     totals: Totals,
 }
@@ -77,18 +94,24 @@ impl<P: Platform> Service<P> {
             limits,
             actions: Actions::new(limits.actions),
             // Each action has at most one that is current, and each worker holds on to one.
-            images: Images::new(limits.actions + limits.workers),
+            images: Images::new(limits.actions.saturating_add(limits.workers)),
             lingering: Vec::new(),
             preparations: Slab::new(limits.preparations),
             activations: Slab::new(limits.activations),
-            bodies: (0..limits.activations).map(|_| ShortBody::default()).collect(),
+            bodies: Pieces::default(),
             workers: Slab::new(limits.workers),
-            logs: (0..limits.workers).map(|_| LogTail::default()).collect(),
-            last_log: LogTail::default(),
+            logs: Pieces::default(),
+            last_log: None,
             last_logged: 0,
             generation: 0,
             wake_at: NEVER,
+            due: Deadlines::default(),
+            results: Deadlines::default(),
+            idle_until: Deadlines::default(),
+            preparing_until: Deadlines::default(),
             retry_at: NEVER,
+            queued: VecDeque::new(),
+            servable: Vec::new(),
             unserved: false,
             totals: Totals::default(),
         }

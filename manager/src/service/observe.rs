@@ -23,24 +23,15 @@ impl<P: Platform> Service<P> {
             direct.answered += calls.answered;
             direct.failed += calls.failed;
         }
-        let finished = |stage: &Stage| matches!(stage, Stage::Finished(_));
         Counters {
             succeeded: self.totals.succeeded,
             failed: self.totals.failed,
             workers_started: self.totals.started,
             workers_live: self.workers.len() as u64,
-            workers_idle: self
-                .actions
-                .iter()
-                .map(|(_, action)| u64::from(action.idle_count))
-                .sum(),
+            workers_idle: self.idle_until.len() as u64,
             teardowns_pending: 0,
             actions: self.actions.len() as u64,
-            activations: self
-                .activations
-                .iter()
-                .filter(|(_, activation)| finished(&activation.stage))
-                .count() as u64,
+            activations: self.results.len() as u64,
             images: self.images.current() as u64,
             image_bytes: self.images.bytes(),
             images_prepared: self.totals.prepared,
@@ -62,7 +53,7 @@ impl<P: Platform> Service<P> {
     /// [`FaasError::UnknownActivation`] if it neither runs nor was the last to finish.
     pub fn log(&self, worker: Option<WorkerId>, number: ActivationId) -> Result<&LogTail, FaasError> {
         if worker.is_none() && (number == 0 || number == self.last_logged) {
-            return Ok(&self.last_log);
+            return Ok(self.last_log.as_deref().unwrap_or(&LogTail::EMPTY));
         }
         let (index, generation) = parse_number(number).ok_or(FaasError::UnknownActivation)?;
         let activation = self.activations.get(index).ok_or(FaasError::UnknownActivation)?;
@@ -70,7 +61,10 @@ impl<P: Platform> Service<P> {
             return Err(FaasError::UnknownActivation);
         }
         match activation.stage {
-            Stage::Running(place) => Ok(&self.logs[usize::from(place)]),
+            Stage::Running(place) => {
+                let log = self.logs.get(place).and_then(Option::as_deref);
+                Ok(log.unwrap_or(&LogTail::EMPTY))
+            }
             _ => Err(FaasError::UnknownActivation),
         }
     }

@@ -36,11 +36,12 @@ impl<P: Platform> Service<P> {
         };
         match self.preparations.insert(preparation) {
             Ok(index) => {
+                self.preparing_until.set(index, deadline);
                 self.wake_at = self.wake_at.min(deadline);
                 self.begin_preparation(index);
             }
             Err(refused) => {
-                let limit = self.preparations.capacity() as u64;
+                let limit = u64::from(self.preparations.limit());
                 self.give_up(refused, FaasError::TooManyActivations { limit });
             }
         }
@@ -62,7 +63,7 @@ impl<P: Platform> Service<P> {
 
     /// Starts the workers of preparations that lacked memory.
     pub(super) fn begin_preparations(&mut self) {
-        for index in 0..self.preparations.capacity() as u16 {
+        for index in 0..self.preparations.places() {
             if self
                 .preparations
                 .get(index)
@@ -144,7 +145,7 @@ impl<P: Platform> Service<P> {
             memory,
             uses: 0,
             is_single: false,
-            children: 0,
+            first_child: NONE,
             image: NONE,
         };
         let place = self.workers.insert(worker).map_err(|_| LaunchError::Later)?;
@@ -169,7 +170,7 @@ impl<P: Platform> Service<P> {
             self.workers.remove(place);
             return Err(error);
         }
-        self.logs[usize::from(place)].clear();
+        self.clear_log(place);
         if let Some(preparation) = self.preparations.get_mut(index) {
             preparation.worker = Some(place);
         }
@@ -214,6 +215,7 @@ impl<P: Platform> Service<P> {
         let Some(mut preparation) = self.preparations.remove(index) else {
             return self.drop_prepared(outcome);
         };
+        self.preparing_until.clear(index);
         self.unserved = true;
         if let Some(place) = preparation.worker.take() {
             self.log_preparation(place);
@@ -400,7 +402,7 @@ impl<P: Platform> Service<P> {
     /// Keeps what a worker logged for whoever asks why nothing was prepared.
     fn log_preparation(&mut self, place: u16) {
         self.last_logged = 0;
-        core::mem::swap(&mut self.logs[usize::from(place)], &mut self.last_log);
-        self.logs[usize::from(place)].clear();
+        core::mem::swap(self.logs.reach(place), &mut self.last_log);
+        self.clear_log(place);
     }
 }

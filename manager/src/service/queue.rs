@@ -2,7 +2,7 @@
 
 use super::Service;
 use crate::action::{ActionId, ImageUse, NONE};
-use crate::activation::Stage;
+use crate::activation::{Links, Stage};
 use crate::platform::{Launch, LaunchError, Payer, Platform};
 use crate::worker::{Worker, WorkerState};
 use interfaces::faas::FaasError;
@@ -20,17 +20,20 @@ pub(super) enum NotStarted {
 
 impl<P: Platform> Service<P> {
     /// Puts an activation at the end of its action's queue.
-    pub(super) fn enqueue(&mut self, id: ActionId, index: u16) {
+    fn enqueue(&mut self, id: ActionId, index: u16) {
         let Some(action) = self.actions.get_mut(id) else {
             return;
         };
         let last = action.waiting.last;
         action.waiting.last = index;
         action.waiting.length += 1;
-        if action.waiting.first == NONE {
+        if let Some(activation) = self.activations.get_mut(last) {
+            activation.queue.next = index;
+        } else {
             action.waiting.first = index;
-        } else if let Some(activation) = self.activations.get_mut(last) {
-            activation.next = index;
+        }
+        if let Some(activation) = self.activations.get_mut(index) {
+            activation.queue.previous = last;
         }
     }
 
@@ -40,12 +43,13 @@ impl<P: Platform> Service<P> {
         else {
             return;
         };
-        activation.next = action.waiting.first;
+        let next = core::mem::replace(&mut action.waiting.first, index);
         activation.stage = Stage::Waiting;
-        action.waiting.first = index;
+        activation.queue = Links { previous: NONE, next };
         action.waiting.length += 1;
-        if action.waiting.last == NONE {
-            action.waiting.last = index;
+        match self.activations.get_mut(next) {
+            Some(activation) => activation.queue.previous = index,
+            None => action.waiting.last = index,
         }
     }
 
@@ -53,82 +57,140 @@ impl<P: Platform> Service<P> {
     pub(super) fn dequeue(&mut self, id: ActionId) -> Option<u16> {
         let action = self.actions.get_mut(id)?;
         let index = action.waiting.first;
-        let activation = self.activations.get_mut(index)?;
-        action.waiting.first = activation.next;
+        let links = core::mem::replace(&mut self.activations.get_mut(index)?.queue, Links::ALONE);
+        action.waiting.first = links.next;
         action.waiting.length -= 1;
-        if action.waiting.first == NONE {
-            action.waiting.last = NONE;
+        match self.activations.get_mut(links.next) {
+            Some(activation) => activation.queue.previous = NONE,
+            None => action.waiting.last = NONE,
         }
-        activation.next = NONE;
         Some(index)
     }
 
-    /// Takes an activation out of the middle of its action's queue.
+    /// Takes an activation out of its action's queue, wherever it stands there.
     pub(super) fn unlink(&mut self, id: ActionId, index: u16) {
         let Some(action) = self.actions.get_mut(id) else {
             return;
         };
-        let next = self
-            .activations
-            .get(index)
-            .map_or(NONE, |activation| activation.next);
-        let (mut previous, mut place) = (NONE, action.waiting.first);
-        while place != index {
-            let Some(activation) = self.activations.get(place) else {
-                return;
-            };
-            (previous, place) = (place, activation.next);
-        }
+        let Some(activation) = self.activations.get_mut(index) else {
+            return;
+        };
+        let Links { previous, next } = core::mem::replace(&mut activation.queue, Links::ALONE);
         action.waiting.length -= 1;
-        if action.waiting.last == index {
-            action.waiting.last = previous;
-        }
         match self.activations.get_mut(previous) {
-            Some(activation) => activation.next = next,
+            Some(activation) => activation.queue.next = next,
             None => action.waiting.first = next,
+        }
+        match self.activations.get_mut(next) {
+            Some(activation) => activation.queue.previous = previous,
+            None => action.waiting.last = previous,
+        }
+    }
+
+    /// Starts a new activation if it may run at once, else puts it at the end of its action's queue.
+    pub(super) fn start_or_enqueue(&mut self, id: ActionId, index: u16) {
+        let is_free = self.actions.get(id).is_some_and(|action| {
+            action.waiting.length == 0 && action.running < action.settings.config.concurrent_requests
+        });
+        if !is_free {
+            self.enqueue(id, index);
+            self.serve(id);
+        } else if !self.start_first(id, index) {
+            self.list(id);
         }
     }
 
     /// Starts an action's waiting activations as long as it may run more.
     pub(super) fn serve(&mut self, id: ActionId) {
-        loop {
-            if !self.may_start(id) {
-                return;
+        while self.may_start(id)
+            && let Some(index) = self.dequeue(id)
+            && self.start_first(id, index)
+        {}
+        self.list(id);
+    }
+
+    /// Notes if an action has waiting activations.
+    fn list(&mut self, id: ActionId) {
+        if let Some(action) = self.actions.get_mut(id)
+            && action.waiting.length > 0
+            && !action.is_listed
+        {
+            action.is_listed = true;
+            self.queued.push_back(id);
+        }
+    }
+
+    /// Starts an activation that was the first in its action's queue, fails it, or puts it back there. Tells whether the next
+    /// one may be tried.
+    fn start_first(&mut self, id: ActionId, index: u16) -> bool {
+        match self.start(index) {
+            Ok(()) => true,
+            Err(NotStarted::Unprepared) => {
+                self.requeue(id, index);
+                self.rebuild(id);
+                false
             }
-            let Some(index) = self.dequeue(id) else {
-                return;
-            };
-            match self.start(index) {
-                Ok(()) => {}
-                Err(NotStarted::Unprepared) => {
-                    self.requeue(id, index);
-                    self.rebuild(id);
-                    return;
-                }
-                Err(NotStarted::Starved) if self.waits_for_itself(index) => {
-                    self.settle(index, Err(FaasError::OutOfMemory));
-                }
-                Err(NotStarted::Starved) => {
-                    self.requeue(id, index);
-                    let now = self.platform.now();
-                    self.retry_at = self.retry_at.min(now.saturating_add(self.limits.memory_retry_ns));
-                    return;
-                }
-                Err(NotStarted::Failed(error)) => self.settle(index, Err(error)),
+            Err(NotStarted::Starved) if self.waits_for_itself(index) => {
+                self.settle(index, Err(FaasError::OutOfMemory));
+                true
+            }
+            Err(NotStarted::Starved) => {
+                self.requeue(id, index);
+                let now = self.platform.now();
+                self.retry_at = self.retry_at.min(now.saturating_add(self.limits.memory_retry_ns));
+                false
+            }
+            Err(NotStarted::Failed(error)) => {
+                self.settle(index, Err(error));
+                true
             }
         }
     }
 
-    /// Serves all actions if something happened that lets waiting activations run.
+    /// Serves the actions of which something ended, and all that wait if something happened that may help any of them.
+    #[inline]
     pub(super) fn serve_waiting(&mut self) {
-        while core::mem::take(&mut self.unserved) {
-            self.drop_lingering_images();
-            self.begin_preparations();
-            for place in 0..self.limits.actions {
-                if let Some(id) = self.actions.at(place) {
-                    self.serve(id);
-                }
+        if self.unserved || !self.servable.is_empty() {
+            self.serve_all();
+        }
+    }
+
+    fn serve_all(&mut self) {
+        loop {
+            if let Some(id) = self.servable.pop() {
+                self.serve(id);
+            } else if core::mem::take(&mut self.unserved) {
+                self.drop_lingering_images();
+                self.begin_preparations();
+                self.serve_queued();
+            } else {
+                return;
             }
+        }
+    }
+
+    /// Serves all actions with waiting activations, each once.
+    fn serve_queued(&mut self) {
+        for _ in 0..self.queued.len() {
+            let Some(id) = self.queued.pop_front() else {
+                return;
+            };
+            if let Some(action) = self.actions.get_mut(id) {
+                action.is_listed = false;
+            }
+            self.serve(id);
+        }
+    }
+
+    /// Notes that an action may run one more, or has one less waiting.
+    #[inline]
+    pub(super) fn note_servable(&mut self, id: ActionId) {
+        let waits = self
+            .actions
+            .get(id)
+            .is_some_and(|action| action.waiting.length > 0);
+        if waits && self.servable.last() != Some(&id) {
+            self.servable.push(id);
         }
     }
 
@@ -168,15 +230,18 @@ impl<P: Platform> Service<P> {
         if let Some(worker) = self.workers.get_mut(action.idle)
             && let WorkerState::Idle { reply, next, .. } = worker.state
         {
-            let place = action.idle;
-            action.idle = next;
+            let place = core::mem::replace(&mut action.idle, next);
             action.idle_count -= 1;
             action.running += 1;
             worker.state = WorkerState::Busy(index);
             activation.stage = Stage::Running(place);
             activation.mode = StartMode::Warm;
+            self.idle_until.clear(place);
+            if let Some(WorkerState::Idle { previous, .. }) = self.state_mut(next) {
+                *previous = NONE;
+            }
             self.totals.reused += 1;
-            self.logs[usize::from(place)].clear();
+            self.clear_log(place);
             self.deliver(place, reply);
             return Ok(());
         }
@@ -195,7 +260,7 @@ impl<P: Platform> Service<P> {
         let action = self.actions.get_mut(worker.action).ok_or_else(gone)?;
         let (launched, mode) = match self.images.get(worker.image) {
             Some(image) => {
-                let request = activation.request(index, &self.bodies[usize::from(index)]);
+                let request = activation.request(index, &self.bodies[index]);
                 let memory = &image.frozen.memory;
                 let spawned = self.platform.spawn(&action.program, memory, launch, request);
                 (spawned, StartMode::Snapshot)
@@ -209,7 +274,7 @@ impl<P: Platform> Service<P> {
                 activation.mode = mode;
                 activation.starved_since = 0;
                 self.totals.started += 1;
-                self.logs[usize::from(place)].clear();
+                self.clear_log(place);
                 self.images.take_into_use(worker.image, now);
                 Ok(())
             }
@@ -253,7 +318,7 @@ impl<P: Platform> Service<P> {
             memory,
             uses,
             is_single: self.images.get(image).is_some_and(|image| image.frozen.is_single),
-            children: 0,
+            first_child: NONE,
             image,
         };
         let priority = action.settings.config.priority;

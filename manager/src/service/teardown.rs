@@ -1,14 +1,16 @@
 //! The end of activations and workers.
 
 use super::Service;
-use crate::action::ActionId;
+use crate::action::{ActionId, NONE};
 use crate::activation::{Caller, Stage};
 use crate::body::{Body, Content, Sent};
 use crate::label::WorkerId;
 use crate::platform::{Answer, Platform};
 use crate::preparation::Purpose;
 use crate::totals::Totals;
-use crate::worker::{Worker, WorkerState};
+use crate::worker::WorkerState;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use interfaces::faas::{self, FaasError};
 use l4::NEVER;
 
@@ -22,11 +24,11 @@ impl<P: Platform> Service<P> {
         let (succeeded, failed) = (u64::from(outcome.is_ok()), u64::from(outcome.is_err()));
         self.totals.succeeded += succeeded;
         self.totals.failed += failed;
-        if let Some(action) = self.actions.get_mut(activation.action) {
+        let id = activation.action;
+        if let Some(action) = self.actions.get_mut(id) {
             action.running -= u32::from(ran);
             action.succeeded += succeeded;
             action.failed += failed;
-            self.unserved |= action.waiting.length > 0;
         }
         let request = core::mem::replace(&mut activation.body, Body::Short);
         match activation.caller {
@@ -45,11 +47,13 @@ impl<P: Platform> Service<P> {
             Caller::Asynchronous { notify, fetcher, .. } => {
                 activation.stage = Stage::Finished(outcome.map(|result| match result {
                     Sent::Short(bytes) => {
-                        self.bodies[usize::from(index)].set(bytes);
+                        self.bodies[index].set(bytes);
                         Body::Short
                     }
                     Sent::Dataspace { cap, length } => Body::Dataspace { cap, length },
                 }));
+                self.due.clear(index);
+                self.results.set(index, activation.times.end_worker);
                 if let Some(irq) = notify {
                     self.platform.notify(irq);
                 }
@@ -61,6 +65,7 @@ impl<P: Platform> Service<P> {
         if let Body::Dataspace { cap, .. } = request {
             self.platform.discard(cap);
         }
+        self.note_servable(id);
     }
 
     /// Destroys a worker, and everything that it asked for. Its own activation has been settled or dropped.
@@ -70,9 +75,7 @@ impl<P: Platform> Service<P> {
         };
         self.cancel_children(worker.id(place));
         self.workers.remove(place);
-        if let WorkerState::Idle { next, .. } = worker.state {
-            self.unlink_idle(worker.action, place, next);
-        }
+        self.unlink_idle(worker.action, place, worker.state);
         self.platform.destroy(place);
         self.leave_image(worker.image);
         if let WorkerState::Idle { reply, .. } = worker.state {
@@ -84,15 +87,12 @@ impl<P: Platform> Service<P> {
 
     /// Drops the activations that a worker asked for and their workers, since nobody waits for them any more.
     pub(super) fn cancel_children(&mut self, id: WorkerId) {
-        while self.worker(id).is_some_and(|worker| worker.children > 0) {
-            let child = self
-                .activations
-                .iter()
-                .find(|(_, activation)| activation.caller.worker() == Some(id));
-            let Some((index, _)) = child else {
-                return;
-            };
-            self.abandon(index);
+        while let Some(child) = self
+            .worker(id)
+            .map(|worker| worker.first_child)
+            .filter(|child| *child != NONE)
+        {
+            self.abandon(child);
         }
     }
 
@@ -106,9 +106,9 @@ impl<P: Platform> Service<P> {
             Stage::Running(worker) => {
                 if let Some(action) = self.actions.get_mut(activation.action) {
                     action.running -= 1;
-                    self.unserved |= action.waiting.length > 0;
                 }
                 self.end_worker(worker);
+                self.note_servable(activation.action);
             }
             Stage::Finished(Ok(Body::Dataspace { cap, .. })) => self.platform.discard(cap),
             Stage::Finished(_) => {}
@@ -134,6 +134,7 @@ impl<P: Platform> Service<P> {
         let Some(preparation) = self.preparations.remove(index) else {
             return;
         };
+        self.preparing_until.clear(index);
         if let Purpose::Create { reply, .. } | Purpose::Update { reply, .. } = preparation.purpose {
             self.platform.refuse(reply);
         }
@@ -142,59 +143,54 @@ impl<P: Platform> Service<P> {
         }
     }
 
-    /// Takes an idle worker, which is out of the table already, out of its action's list.
-    fn unlink_idle(&mut self, id: ActionId, place: u16, next: u16) {
-        let Some(action) = self.actions.get_mut(id) else {
+    /// Takes a worker that was idle until now, as its `state` says, out of its action's list.
+    pub(super) fn unlink_idle(&mut self, id: ActionId, place: u16, state: WorkerState) {
+        let WorkerState::Idle { next, previous, .. } = state else {
             return;
         };
-        action.idle_count -= 1;
-        if action.idle == place {
-            action.idle = next;
-            return;
+        self.idle_until.clear(place);
+        if let Some(WorkerState::Idle { previous: link, .. }) = self.state_mut(next) {
+            *link = previous;
         }
-        let mut current = action.idle;
-        while let Some(Worker {
-            state: WorkerState::Idle { next: link, .. },
-            ..
-        }) = self.workers.get_mut(current)
-        {
-            if *link == place {
-                *link = next;
-                return;
+        if let Some(WorkerState::Idle { next: link, .. }) = self.state_mut(previous) {
+            *link = next;
+        }
+        if let Some(action) = self.actions.get_mut(id) {
+            action.idle_count -= 1;
+            if action.idle == place {
+                action.idle = next;
             }
-            current = *link;
         }
     }
 
-    /// Destroys the worker that has been idle for the longest time. `false` if none is idle.
+    /// What the worker at a place does, if there is one.
+    #[inline]
+    pub(super) fn state_mut(&mut self, place: u16) -> Option<&mut WorkerState> {
+        self.workers.get_mut(place).map(|worker| &mut worker.state)
+    }
+
+    /// Destroys the idle worker that would be the next to go. `false` if none is idle.
     pub(super) fn end_longest_idle(&mut self) -> bool {
-        let idle = self
-            .workers
-            .iter()
-            .filter_map(|(place, worker)| match worker.state {
-                WorkerState::Idle { until, .. } => Some((until, place)),
-                _ => None,
-            });
-        let Some((_, place)) = idle.min() else {
-            return false;
-        };
-        self.end_worker(place);
-        true
+        let next = self.idle_until.first();
+        if let Some((_, place)) = next {
+            self.end_worker(place);
+        }
+        next.is_some()
     }
 
     /// The client is gone: everything that is left of it goes too.
     pub fn close(&mut self) {
-        while let Some(index) = self.activations.first() {
+        for index in 0..self.activations.places() {
             self.abandon(index);
         }
-        while let Some(place) = self.workers.first() {
+        for place in 0..self.workers.places() {
             self.end_worker(place);
         }
-        while let Some(index) = self.preparations.first() {
+        for index in 0..self.preparations.places() {
             self.abandon_preparation(index);
         }
-        while let Some(id) = self.actions.first() {
-            if let Some(action) = self.actions.remove(id) {
+        for place in 0..self.actions.places() {
+            if let Some(action) = self.actions.at(place).and_then(|id| self.actions.remove(id)) {
                 self.drop_image_of(&action);
                 self.platform.unload(action.program);
             }
@@ -205,9 +201,31 @@ impl<P: Platform> Service<P> {
                 self.platform.drop_image(memory);
             }
         }
-        self.last_log.clear();
         self.last_logged = 0;
         self.totals = Totals::default();
         (self.wake_at, self.retry_at, self.unserved) = (NEVER, NEVER, false);
+        self.shrink();
+    }
+
+    /// Gives the memory of the tables back, which are empty.
+    fn shrink(&mut self) {
+        self.actions.shrink();
+        self.images.shrink();
+        self.preparations.shrink();
+        self.activations.shrink();
+        self.bodies.clear();
+        self.workers.shrink();
+        self.logs.clear();
+        self.last_log = None;
+        for deadlines in [
+            &mut self.due,
+            &mut self.results,
+            &mut self.idle_until,
+            &mut self.preparing_until,
+        ] {
+            deadlines.shrink();
+        }
+        self.queued = VecDeque::new();
+        self.servable = Vec::new();
     }
 }

@@ -1,11 +1,13 @@
 //! Messages of workers, and of the kernel about them.
 
 use super::Service;
+use crate::action::NONE;
 use crate::activation::{self, Stage};
 use crate::body::Sent;
 use crate::label::WorkerId;
 use crate::platform::Platform;
 use crate::worker::{Worker, WorkerState};
+use alloc::boxed::Box;
 use interfaces::faas::{FaasError, PAYLOAD_MAX, WorkerTimes};
 use l4::CapIndex;
 use l4::exception::ExceptionFrame;
@@ -58,7 +60,7 @@ impl<P: Platform> Service<P> {
         let Some(activation) = self.activations.get(index) else {
             return;
         };
-        let request = activation.request(index, &self.bodies[usize::from(index)]);
+        let request = activation.request(index, &self.bodies[index]);
         self.platform.answer(reply, request);
     }
 
@@ -138,14 +140,18 @@ impl<P: Platform> Service<P> {
             return;
         };
         let until = now.saturating_add(action.settings.config.keepalive_ns);
+        let next = core::mem::replace(&mut action.idle, id.index);
         worker.state = WorkerState::Idle {
             reply,
-            until,
-            next: action.idle,
+            next,
+            previous: NONE,
         };
-        action.idle = id.index;
         action.idle_count += 1;
+        self.idle_until.set(id.index, until);
         self.wake_at = self.wake_at.min(until);
+        if let Some(WorkerState::Idle { previous, .. }) = self.state_mut(next) {
+            *previous = id.index;
+        }
     }
 
     /// A worker ended on its own.
@@ -168,7 +174,10 @@ impl<P: Platform> Service<P> {
     pub fn worker_logged(&mut self, id: WorkerId, bytes: &[u8]) -> bool {
         let known = self.worker(id).is_some();
         if known {
-            self.logs[usize::from(id.index)].push(bytes);
+            self.logs
+                .reach(id.index)
+                .get_or_insert_with(Box::default)
+                .push(bytes);
         }
         known
     }
@@ -222,17 +231,26 @@ impl<P: Platform> Service<P> {
     }
 
     /// Keeps what a worker logged for whoever asks why its activation ended as it did.
+    #[inline]
     fn note_log(&mut self, place: u16, index: u16) {
         let generation = self
             .activations
             .get(index)
             .map_or(0, |activation| activation.generation);
         self.last_logged = activation::number(index, generation);
-        let log = &mut self.logs[usize::from(place)];
-        if log.is_empty() {
-            self.last_log.clear();
-        } else {
+        let log = self.logs.reach(place);
+        if log.as_ref().is_some_and(|log| !log.is_empty()) {
             core::mem::swap(log, &mut self.last_log);
+            self.clear_log(place);
+        } else if let Some(last) = &mut self.last_log {
+            last.clear();
+        }
+    }
+
+    /// Forgets what an earlier worker at this place logged.
+    #[inline]
+    pub(super) fn clear_log(&mut self, place: u16) {
+        if let Some(log) = self.logs.reach(place) {
             log.clear();
         }
     }

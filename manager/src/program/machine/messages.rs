@@ -1,6 +1,6 @@
 //! Messages of the seat's loop: answers on their way, and slots for what comes.
 
-use super::{Machine, Pending, drop_cap};
+use super::{Machine, Pending, drop_cap, take_slot};
 use l4::syscall::{self, Received};
 use l4::{CapIndex, Tag, Utcb};
 use l4_rpc::MAX_CAPS;
@@ -8,6 +8,8 @@ use manager::platform::Platform;
 
 /// Slots that are kept free for what the next message may bring.
 const POOL_RESERVE: usize = 2 * MAX_CAPS;
+/// Slots that are taken at once when the pool has too few.
+const POOL_STEP: usize = 64;
 
 impl Machine {
     /// Sends the answer that is pending, if there is one, and waits for a message.
@@ -48,6 +50,14 @@ impl Machine {
         }
     }
 
+    /// Takes more slots if there are few in the pool. The allocator has far more than a client can have workers and callers.
+    fn fill_pool(&mut self) {
+        if self.pool.len() < POOL_RESERVE {
+            let more = (0..POOL_STEP).map_while(|_| take_slot().ok());
+            self.pool.extend(more);
+        }
+    }
+
     /// The slots that were offered for capabilities.
     pub(crate) fn offered(&self) -> [CapIndex; MAX_CAPS] {
         self.offered
@@ -58,9 +68,10 @@ impl Machine {
     pub(crate) fn take_reply(&mut self) -> CapIndex {
         if self.pool.len() < POOL_RESERVE {
             self.bury(0);
+            self.fill_pool();
         }
         let taken = self.reply_slot;
-        // The pool holds a slot for each reply capability that can be out.
+        // Without a slot, who calls next takes this caller's place, who gets an error from the kernel.
         self.reply_slot = self.pool.pop().unwrap_or(taken);
         taken
     }

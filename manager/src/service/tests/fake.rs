@@ -569,6 +569,12 @@ impl TestService {
         assert!(machine.workers.is_empty() && machine.programs == 0 && machine.images.is_empty());
         assert!(self.activations.is_empty() && self.workers.is_empty());
         assert!(self.preparations.is_empty() && self.images.is_empty());
+        let places = [
+            self.activations.places(),
+            self.workers.places(),
+            self.actions.places(),
+        ];
+        assert_eq!(places, [0; 3], "memory of tables is not given back");
         assert_eq!(self.wake_at(), l4::NEVER);
     }
 }

@@ -257,6 +257,24 @@ fn code_and_names_that_make_no_sense_are_refused() {
 }
 
 #[test]
+fn environments_are_limited_together() {
+    let limits = Limits {
+        environments: 30,
+        ..Limits::default()
+    };
+    let mut service = service_with(limits, 9)
+        .with_action("a", config(StartMode::Boot))
+        .with_action("b", config(StartMode::Boot));
+    // Each update brings 22 bytes.
+    assert_eq!(service.update_action("a", config(StartMode::Boot)), Ok(2));
+    let refused = service.update_action("b", config(StartMode::Boot));
+    assert_eq!(refused, Err(FaasError::OutOfMemory));
+    assert_eq!(service.delete(b"a"), Ok(()));
+    assert_eq!(service.update_action("b", config(StartMode::Boot)), Ok(2));
+    service.close_and_check();
+}
+
+#[test]
 fn actions_come_change_and_go() {
     let mut service = service().with_action("f", config(StartMode::Warm));
     service.call("f");

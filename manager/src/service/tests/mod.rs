@@ -32,18 +32,19 @@ impl Service<Machine> {
                 let activation = self.activations.get(place).expect("a queue holds what exists");
                 assert_eq!((activation.action, &activation.stage), (id, &Stage::Waiting));
                 queue.push(place);
-                place = activation.next;
+                place = activation.queue.next;
             }
             assert_eq!(queue.len(), action.waiting.length as usize);
             assert_eq!(queue.last().copied().unwrap_or(NONE), action.waiting.last);
-            let (mut idle, mut idle_count) = (action.idle, 0);
+            let (mut before, mut idle, mut idle_count) = (NONE, action.idle, 0);
             while idle != NONE {
                 let worker = self.workers.get(idle).expect("an idle list holds what exists");
-                let WorkerState::Idle { next, until, .. } = worker.state else {
+                let WorkerState::Idle { next, previous, .. } = worker.state else {
                     panic!("not idle")
                 };
-                assert!(worker.action == id && worker.version == action.version && self.wake_at <= until);
-                idle = next;
+                assert!(worker.action == id && worker.version == action.version);
+                assert_eq!(previous, before);
+                (before, idle) = (idle, next);
                 idle_count += 1;
             }
             assert_eq!(idle_count, action.idle_count);
@@ -51,7 +52,8 @@ impl Service<Machine> {
         self.check_workers();
         self.check_activations();
         self.check_images();
-        assert!(!self.unserved);
+        assert!(!self.unserved && self.servable.is_empty());
+        self.check_deadlines();
     }
 
     fn check_workers(&self) {
@@ -62,7 +64,16 @@ impl Service<Machine> {
                 .iter()
                 .filter(|(_, activation)| activation.caller.worker() == Some(worker.id(place)))
                 .count();
-            assert_eq!(children, usize::from(worker.children));
+            let (mut before, mut child, mut listed) = (NONE, worker.first_child, 0);
+            while child != NONE {
+                let activation = self
+                    .activations
+                    .get(child)
+                    .expect("a worker knows what it asked for");
+                assert_eq!(activation.siblings.previous, before);
+                (before, child, listed) = (child, activation.siblings.next, listed + 1);
+            }
+            assert_eq!(children, listed);
             if let Some(index) = worker.state.activation() {
                 assert_eq!(
                     self.activations.get(index).map(|a| &a.stage),
@@ -71,6 +82,34 @@ impl Service<Machine> {
             }
         }
         assert_eq!(self.platform.workers.len(), self.workers.len());
+    }
+
+    fn check_deadlines(&self) {
+        let finished = self
+            .activations
+            .iter()
+            .filter(|(_, activation)| matches!(activation.stage, Stage::Finished(_)))
+            .count();
+        assert_eq!(self.results.len(), finished);
+        assert_eq!(self.due.len(), self.activations.len() - finished);
+        let idle = self
+            .workers
+            .iter()
+            .filter(|(_, worker)| matches!(worker.state, WorkerState::Idle { .. }))
+            .count();
+        assert_eq!(self.idle_until.len(), idle);
+        assert_eq!(self.preparing_until.len(), self.preparations.len());
+        for deadlines in [&self.due, &self.idle_until, &self.preparing_until] {
+            assert!(self.wake_at() <= deadlines.earliest());
+        }
+        for (id, action) in self.actions.iter() {
+            let entries = self.queued.iter().filter(|listed| **listed == id).count();
+            assert_eq!(entries, usize::from(action.is_listed));
+        }
+        assert!(
+            self.queued.len() <= self.actions.len(),
+            "deleted actions stay listed"
+        );
     }
 
     fn check_images(&self) {
@@ -93,7 +132,7 @@ impl Service<Machine> {
         }
         assert_eq!(current, self.images.current());
         for (index, preparation) in self.preparations.iter() {
-            assert!(self.wake_at <= preparation.deadline);
+            assert!(self.wake_at() <= preparation.deadline);
             match preparation.worker.and_then(|place| self.workers.get(place)) {
                 Some(worker) => assert_eq!(worker.state, WorkerState::Preparing(index)),
                 None => assert_ne!(self.retry_at, l4::NEVER, "a preparation waits for nothing"),
@@ -123,9 +162,9 @@ impl Service<Machine> {
                         || action.image == ImageUse::Preparing
                         || action.image == ImageUse::Evicted && self.preparations.is_full();
                     assert!(!may_run || waits, "waits for nothing");
-                    assert!(self.wake_at <= activation.deadline);
+                    assert!(self.wake_at() <= activation.deadline && action.is_listed);
                 }
-                Stage::Running(_) => assert!(self.wake_at <= activation.deadline),
+                Stage::Running(_) => assert!(self.wake_at() <= activation.deadline),
                 Stage::Finished(_) => {}
             }
         }

@@ -1,13 +1,15 @@
 //! Anything, in any order, with failures anywhere.
 
 use super::fake::{
-    IMAGE_BYTES, Machine, PREPARE_NS, TIMEOUT_NS, TestService, WORKER_MEMORY, config, service,
+    IMAGE_BYTES, MEMORY_WAIT_NS, Machine, PREPARE_NS, TIMEOUT_NS, TestService, WORKER_MEMORY, config,
+    service, service_with,
 };
 use crate::body::Sent;
 use crate::label::WorkerId;
+use crate::limits::Limits;
 use crate::platform::{FreezeError, LaunchError};
-use crate::service::{Outcome, Style};
-use interfaces::faas::{FaasError, FreezeFault, WorkerTimes};
+use crate::service::{Invocation, Outcome, Style};
+use interfaces::faas::{ActionConfig, FaasError, FreezeFault, InvokeOptions, WorkerTimes};
 use interfaces::manifest::StartMode;
 use l4::CapIndex;
 use l4::exception::ExceptionFrame;
@@ -25,6 +27,10 @@ enum Step {
         name: usize,
         later: bool,
         large: bool,
+    },
+    Burst {
+        name: usize,
+        count: usize,
     },
     Ready(usize),
     Done {
@@ -60,6 +66,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => name.clone().prop_map(Step::Delete),
         8 => (prop::option::of(0..6usize), name, any::<bool>(), any::<bool>())
             .prop_map(|(from, name, later, large)| Step::Invoke { from, name, later, large }),
+        1 => (0..NAMES.len(), 1..12usize).prop_map(|(name, count)| Step::Burst { name, count }),
         8 => (0..6usize).prop_map(Step::Ready),
         6 => (0..6usize, any::<bool>(), prop::bool::weighted(0.1))
             .prop_map(|(worker, large, too_large)| Step::Done { worker, large, too_large }),
@@ -168,6 +175,35 @@ fn take_from_worker(service: &mut TestService, step: Step) {
     }
 }
 
+/// So many asynchronous invocations, and nothing that is looked at in between.
+fn burst(service: &mut TestService, name: &str, count: usize) {
+    for _ in 0..count {
+        let reply = service.platform().reply();
+        service.invoke(Invocation {
+            worker: None,
+            reply,
+            style: Style::Later { notify: None },
+            name: name.as_bytes(),
+            options: InvokeOptions::default(),
+            body: Sent::Short(b"in"),
+        });
+    }
+}
+
+/// Has each live worker get its request, and each that has one be done with it.
+fn sweep(service: &mut TestService) {
+    for worker in service.live() {
+        let reply = service.platform().reply();
+        service.worker_ready(worker, reply);
+    }
+    for worker in service.live() {
+        let (reply, times) = (service.platform().reply(), WorkerTimes::default());
+        let outcome = Outcome::Result(Sent::Short(b"out"));
+        service.worker_done(worker, reply, times, outcome);
+    }
+    service.check();
+}
+
 fn take(service: &mut TestService, step: Step, calls: &mut Vec<CapIndex>) {
     match step {
         Step::Create(name, number) => calls.push(service.begin_create(NAMES[name], config(mode(number)))),
@@ -200,6 +236,7 @@ fn take(service: &mut TestService, step: Step, calls: &mut Vec<CapIndex>) {
                 calls.push(reply);
             }
         }
+        Step::Burst { name, count } => burst(service, NAMES[name], count),
         Step::Ready(_) | Step::Done { .. } | Step::Failed(_) | Step::Faulted(_) | Step::Logged(_) => {
             take_from_worker(service, step);
         }
@@ -259,6 +296,52 @@ proptest! {
         let mut service = service();
         for step in steps {
             take(&mut service, step, &mut Vec::new());
+        }
+        service.close_and_check();
+    }
+}
+
+/// A client whose tables become far longer than their pieces.
+fn roomy_service() -> TestService {
+    let limits = Limits {
+        workers: 300,
+        activations: 400,
+        prepare_ns: PREPARE_NS,
+        memory_wait_ns: MEMORY_WAIT_NS,
+        ..Limits::default()
+    };
+    let many = |mode| ActionConfig {
+        concurrent_requests: 250,
+        queue_length: 400,
+        ..config(mode)
+    };
+    service_with(limits, 280)
+        .with_action("a", many(StartMode::Warm))
+        .with_action("b", many(StartMode::Boot))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// What holds for a few invocations holds for hundreds: tables grow and are given back, and anything may happen meanwhile.
+    #[test]
+    fn tables_grow_with_bursts_and_shrink_with_the_client(
+        rounds in prop::collection::vec((0..2usize, 1..250usize, prop::collection::vec(step(), 0..6)), 1..4),
+    ) {
+        let mut service = roomy_service();
+        let mut calls = Vec::new();
+        for (name, count, steps) in rounds {
+            burst(&mut service, NAMES[name], count);
+            service.check();
+            for step in steps {
+                take(&mut service, step, &mut calls);
+            }
+            sweep(&mut service);
+        }
+        service.pass(2 * PREPARE_NS);
+        service.pass(2 * PREPARE_NS);
+        for call in calls {
+            prop_assert!(service.seen(call).is_some(), "{:?} was never answered", call);
         }
         service.close_and_check();
     }
