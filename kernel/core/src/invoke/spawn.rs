@@ -1,4 +1,5 @@
 //! Beginning a task from a snapshot, in one system call: the task, its thread, its capabilities, its message.
+#![expect(unsafe_code, reason = "a clone relies on its snapshot's memory")]
 
 use super::call::{Call, DONE, Outcome};
 use super::factory;
@@ -130,7 +131,8 @@ fn start(call: &Call, snapshot: Ref<Snapshot>, request: &Request, task: Ref<Task
 pub(super) fn copy_ahead(task: Ref<Task>, snapshot: Ref<Snapshot>) {
     let pages = snapshot.written();
     if !pages.is_empty() {
-        task.space.copy_ahead(pages);
+        // SAFETY: The task is a clone of the snapshot, which stays until that has ended, and its write set with it.
+        unsafe { task.space.copy_ahead(pages) };
     }
 }
 

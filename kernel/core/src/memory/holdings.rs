@@ -1,7 +1,9 @@
 //! What an address space has taken from its account for pages and tables: a short list, so that the end of a task that
-//! used little costs little. When it is full, the end searches the tables instead.
+//! used little costs little. When it is full, the end searches the tables instead. The pages of a snapshot's write set, which a
+//! clone began with, need no place in it: the set names them.
 //!
 //! The list may name entries that own nothing any more, or twice; each is looked at before anything is freed.
+#![expect(unsafe_code, reason = "the write set is the snapshot's memory")]
 
 use super::address::PhysAddr;
 use super::page_table::{TABLE_SPAN, index};
@@ -9,6 +11,7 @@ use super::sparse::Population;
 use crate::account::Account;
 use crate::object::Ref;
 use core::cell::Cell;
+use core::sync::atomic::{AtomicPtr, Ordering};
 use l4::{Error, PAGE_SIZE};
 
 /// Entries of the list.
@@ -54,6 +57,9 @@ pub(crate) struct Holdings {
     /// Where words of the root table may be other than zero once nothing is owned. Known if the space began as a copy of an
     /// image.
     root: Cell<Population>,
+    /// Pages that were copied ahead may be at these addresses: so many, in memory that stays as long as the space.
+    ahead: AtomicPtr<u64>,
+    ahead_length: Cell<usize>,
     entries: [Cell<u64>; CAPACITY],
 }
 
@@ -65,6 +71,8 @@ impl Holdings {
             tables: Cell::new(0),
             incomplete: Cell::new(false),
             root: Cell::new(Population::UNKNOWN),
+            ahead: AtomicPtr::new(core::ptr::null_mut()),
+            ahead_length: Cell::new(0),
             entries: [const { Cell::new(0) }; CAPACITY],
         }
     }
@@ -82,6 +90,38 @@ impl Holdings {
             self.pages.set(number + 1);
         }
         Ok(frame)
+    }
+
+    /// Says where pages are going to be copied ahead.
+    ///
+    /// # Safety
+    /// The addresses stay there and do not change until the space has given back all that it owns, or [`Self::clear`].
+    pub(super) unsafe fn begin_ahead(&self, pages: &[u64]) {
+        self.ahead.store(pages.as_ptr().cast_mut(), Ordering::Relaxed);
+        self.ahead_length.set(pages.len());
+    }
+
+    /// A frame for one of these pages, zeroed or with unknown contents.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`].
+    #[inline]
+    pub(super) fn take_ahead(&self, zeroed: bool) -> Result<PhysAddr, Error> {
+        self.account.allocate_frame(zeroed)
+    }
+
+    /// Addresses where the list says that the space may own pages, in no order, and the same once more for pages that were
+    /// copied ahead. All that there are, if it is complete.
+    pub(super) fn pages(&self) -> impl Iterator<Item = u64> {
+        let listed = self.entries[..self.pages.get()].iter().map(Cell::get);
+        listed.chain((0..self.ahead_length.get()).map(|number| self.ahead(number)))
+    }
+
+    /// The address of a page that may have been copied ahead.
+    fn ahead(&self, number: usize) -> u64 {
+        debug_assert!(number < self.ahead_length.get());
+        // SAFETY: The memory is there by the promise to `begin_ahead`, and has more addresses than that.
+        unsafe { *self.ahead.load(Ordering::Relaxed).add(number) }
     }
 
     /// A frame for the table that an entry of a table of `level` (1 to 3) will name, which will have something where
@@ -182,6 +222,20 @@ impl Holdings {
         !self.incomplete.get()
     }
 
+    /// Tells whether [`Self::pop_ahead`] has something left.
+    #[inline]
+    pub(super) fn has_ahead(&self) -> bool {
+        self.ahead_length.get() > 0
+    }
+
+    /// The address of a page that may have been copied ahead, each once.
+    pub(super) fn pop_ahead(&self) -> Option<u64> {
+        let last = self.ahead_length.get().checked_sub(1)?;
+        let address = self.ahead(last);
+        self.ahead_length.set(last);
+        Some(address)
+    }
+
     /// Takes an entry out of the list: pages first, then tables from the leaves upwards.
     pub(super) fn pop(&self) -> Option<Holding> {
         if let Some(last) = self.pages.get().checked_sub(1) {
@@ -210,6 +264,7 @@ impl Holdings {
     pub(super) fn clear(&self) {
         self.pages.set(0);
         self.tables.set(0);
+        self.ahead_length.set(0);
         self.incomplete.set(false);
     }
 }

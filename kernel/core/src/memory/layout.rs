@@ -288,6 +288,9 @@ impl Inner {
         if !self.holdings.is_complete() {
             return self.table.release_all(&mut self.released, budget, account);
         }
+        if self.holdings.has_ahead() {
+            self.release_ahead(account, budget);
+        }
         while *budget > 0 {
             let Some(holding) = self.holdings.pop() else {
                 return true;
@@ -432,10 +435,19 @@ impl Inner {
     /// A page of the space's own with the contents of a frame that somebody else keeps.
     #[inline(always)]
     pub(super) fn copy_of(&self, address: u64, kept: PhysAddr) -> Result<PhysAddr, Error> {
+        Inner::copy_to(kept, |zeroed| self.holdings.take_page(address, zeroed))
+    }
+
+    /// The same in a frame that `take` gives: zeroed, or with unknown contents.
+    #[inline(always)]
+    pub(super) fn copy_to(
+        kept: PhysAddr,
+        take: impl Fn(bool) -> Result<PhysAddr, Error>,
+    ) -> Result<PhysAddr, Error> {
         if kept == frame::zeroes() {
-            return self.holdings.take_page(address, true);
+            return take(true);
         }
-        let copy = self.holdings.take_page(address, false)?;
+        let copy = take(false)?;
         // SAFETY: The new frame is ours alone; the other one stays as it is as long as an entry shows it.
         unsafe { machine_copy_page(copy, kept) };
         Ok(copy)

@@ -1,9 +1,11 @@
 //! Write sets: pages that a copy of an image has written are found, and other copies begin with pages of their own there.
+#![expect(unsafe_code, reason = "a space remembers where its write set is")]
 
 use super::layout::{Inner, Phase};
 use super::page_table::{Leaf, Slot, TABLE_SPAN};
 use super::region::{Kind, Node};
 use super::space::AddressSpace;
+use crate::account::Account;
 use l4::region::Access;
 use l4::{Error, PAGE_SIZE};
 
@@ -28,12 +30,21 @@ impl AddressSpace {
             Phase::Ending | Phase::Gone => return Err(Error::NotFound),
         }
         let mut found = 0;
-        inner.table.visit_owned(&mut { MAX_TABLES }, &mut |address| {
+        let mut enter = |address| {
             let place = pages.get_mut(found);
             found += usize::from(place.is_some());
             place.map(|place| *place = address).is_some()
-        });
-        Ok(found)
+        };
+        if !inner.holdings.is_complete() {
+            inner.table.visit_owned(&mut { MAX_TABLES }, &mut enter);
+            return Ok(found);
+        }
+        let is_owned = |address: &u64| {
+            let slot = inner.table.slot(*address);
+            slot.is_ok_and(|slot| slot.get().is_some_and(Leaf::is_owned))
+        };
+        inner.holdings.pages().filter(is_owned).all(enter);
+        Ok(sort(&mut pages[..found]))
     }
 
     /// Keeps of `pages` those that copies of this image, which changes no more, can own because they wrote to them, and
@@ -58,14 +69,19 @@ impl AddressSpace {
 
     /// Makes `pages` the space's own, which no CPU has loaded yet, as if each had been written: as far as half of what its
     /// account has left pays for them. The others are left to faults, which tell whether there is memory when it is needed.
+    ///
+    /// # Safety
+    /// The addresses stay there and do not change until the space has ended, or become an image.
     #[inline(never)]
-    pub(crate) fn copy_ahead(&self, pages: &[u64]) {
+    pub(crate) unsafe fn copy_ahead(&self, pages: &[u64]) {
         let Ok(mut inner) = self.lock() else { return };
-        let affordable = inner.holdings.left() / 2 / PAGE_SIZE;
-        let affordable = usize::try_from(affordable).unwrap_or(usize::MAX);
+        let affordable = usize::try_from(inner.holdings.left() / 2 / PAGE_SIZE).unwrap_or(usize::MAX);
+        let pages = &pages[..affordable.min(pages.len())];
+        // SAFETY: The caller's promise.
+        unsafe { inner.holdings.begin_ahead(pages) };
         let tables = inner.table;
         let mut table: Option<(u64, Slot<'_>)> = None;
-        for &address in pages.iter().take(affordable) {
+        for &address in pages {
             let Some(region) = inner.regions.find_again(address) else {
                 continue;
             };
@@ -79,8 +95,7 @@ impl AddressSpace {
             };
             let done = match slot.get() {
                 Some(leaf) if leaf.is_owned() => Ok(()),
-                Some(leaf) => inner
-                    .copy_of(address, leaf.frame())
+                Some(leaf) => Inner::copy_to(leaf.frame(), |zeroed| inner.holdings.take_ahead(zeroed))
                     .map(|copy| slot.set(Leaf::owned(copy, region.access()))),
                 None => inner.fill(region, address),
             };
@@ -93,14 +108,39 @@ impl AddressSpace {
 }
 
 impl Inner {
+    /// Frees pages that were copied ahead, as many as the budget allows.
+    #[inline(never)]
+    pub(super) fn release_ahead(&self, account: &Account, budget: &mut u32) {
+        let mut table = None;
+        while *budget > 0
+            && let Some(address) = self.holdings.pop_ahead()
+        {
+            *budget -= 1;
+            self.table.release_page(address, &mut table, account);
+        }
+    }
+
     /// Maps a page of the space's own where nothing is mapped, with what is there before it is written.
     fn fill(&self, region: Node, address: u64) -> Result<(), Error> {
-        let Some(dataspace) = region.dataspace() else {
-            return self.map_owned(address, region.access()).map(drop);
-        };
         let place = self.table.own_slot(address, &self.holdings)?;
-        let frame = self.holdings.take_page(address, false)?;
-        dataspace.fill_frame(region.offset_of(address) / PAGE_SIZE, frame);
+        let dataspace = region.dataspace();
+        let frame = self.holdings.take_ahead(dataspace.is_none())?;
+        if let Some(dataspace) = dataspace {
+            dataspace.fill_frame(region.offset_of(address) / PAGE_SIZE, frame);
+        }
         self.link(place, address, Leaf::owned(frame, region.access()))
     }
+}
+
+/// Sorts addresses and drops those that are there already. Returns how many are left.
+fn sort(pages: &mut [u64]) -> usize {
+    pages.sort_unstable();
+    let mut kept = 0;
+    for index in 0..pages.len() {
+        if kept == 0 || pages[kept - 1] != pages[index] {
+            pages[kept] = pages[index];
+            kept += 1;
+        }
+    }
+    kept
 }

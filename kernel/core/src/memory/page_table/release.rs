@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "frames are given back by address")]
 
 use super::entry::{load, store};
-use super::{PageTable, ROOT_LEVEL, index, span};
+use super::{PageTable, ROOT_LEVEL, TABLE_SPAN, index, span};
 use crate::account::Account;
 use crate::memory::address::{FrameMemory, WORDS_PER_FRAME};
 use crate::memory::holdings::Holding;
@@ -23,6 +23,36 @@ impl PageTable {
             store(entry, 0);
             // SAFETY: No processor uses the tables any more.
             unsafe { sparse::free(owned.frame(), holding.population, account) };
+        }
+    }
+
+    /// Frees the page at an address if the tables own it, and empties its entry. Remembers in `last` the table of level 0 that it was
+    /// found in, for the next one.
+    pub(in crate::memory) fn release_page(
+        &self,
+        address: u64,
+        last: &mut Option<(u64, FrameMemory)>,
+        account: &Account,
+    ) {
+        let number = address / TABLE_SPAN;
+        let table = match *last {
+            Some((same, table)) if same == number => table,
+            _ => {
+                let mut table = self.root;
+                for level in (1..=ROOT_LEVEL).rev() {
+                    match load(table.word(index(address, level))).filter(|entry| entry.is_owned()) {
+                        Some(entry) => table = Self::child(entry),
+                        None => return,
+                    }
+                }
+                *last = Some((number, table));
+                table
+            }
+        };
+        let entry = table.word(index(address, 0));
+        if let Some(owned) = load(entry).filter(|entry| entry.is_owned()) {
+            store(entry, 0);
+            account.free_frame(owned.frame());
         }
     }
 

@@ -1,4 +1,5 @@
 //! Copies of an image that begin with the pages which another copy has written.
+#![expect(unsafe_code, reason = "the test keeps the addresses as long as the copies")]
 
 use super::world::{Processor, World, anonymous, destroy, drop_dataspace, seal, space};
 use crate::account::Account;
@@ -85,7 +86,8 @@ fn what_was_copied_ahead_needs_no_fault() {
     let lazily = payer.used();
     destroy(first);
     let second = copy(payer, image).unwrap();
-    second.copy_ahead(&set);
+    // SAFETY: The set stays until the end of the test.
+    unsafe { second.copy_ahead(&set) };
     assert_eq!(payer.used(), lazily, "it pays for what it has, and nothing else");
     let processor = Processor::new(second);
     let before: Vec<_> = pages.map(|page| processor.read(at(page)).unwrap()).into();
@@ -168,7 +170,8 @@ fn what_memory_does_not_reach_for_is_left_to_faults() {
         let Ok(copy) = copy(payer, image) else { return 0 };
         let before = payer.used();
         if is_ahead {
-            copy.copy_ahead(&set);
+            // SAFETY: The set stays until the end of the test.
+            unsafe { copy.copy_ahead(&set) };
             // Not more than half of what there is goes into pages, and three tables or four.
             assert!((payer.used() - before) / PAGE_SIZE <= (pages - 1) / 2 + 4);
         }
@@ -191,4 +194,31 @@ fn what_memory_does_not_reach_for_is_left_to_faults() {
     destroy(image);
     drop_dataspace(dataspace);
     world.close(&[owner]);
+}
+
+#[test]
+fn what_was_copied_ahead_ends_with_what_was_not() {
+    let world = World::new();
+    let (owner, payer) = (world.account(400), world.account(600));
+    let dataspace = source(owner);
+    let filled: Vec<_> = (0..60).collect();
+    let image = image(owner, dataspace, &filled);
+    let set: Vec<_> = (20..120).map(at).collect();
+    // Nothing else, a few pages more, and so many that they are not listed.
+    for written in [0..0, 100..140, 0..300] {
+        let copy = copy(payer, image).unwrap();
+        // SAFETY: The set stays until the end of the test.
+        unsafe { copy.copy_ahead(&set) };
+        copy.discard(at(30), 5 * PAGE_SIZE).unwrap();
+        let processor = Processor::new(copy);
+        let pages = written.clone().chain(30..32);
+        pages.for_each(|page| processor.write(at(page), 1).unwrap());
+        let all = set.len() - 3 + written.filter(|page| !(20..120).contains(page)).count();
+        assert!(payer.used() / PAGE_SIZE >= all as u64);
+        destroy(copy);
+        assert_eq!(payer.used(), 0);
+    }
+    destroy(image);
+    drop_dataspace(dataspace);
+    world.close(&[owner, payer]);
 }

@@ -1,4 +1,5 @@
 //! Random operations on spaces and dataspaces against a model that copies everything at once.
+#![expect(unsafe_code, reason = "write sets are kept for ever")]
 
 mod data;
 mod steps;
@@ -67,7 +68,7 @@ struct Space {
     /// The image that it began as.
     image: Option<usize>,
     /// What copies of it begin with, as far as they may own it.
-    written: Vec<u64>,
+    written: &'static [u64],
 }
 
 impl Space {
@@ -78,7 +79,7 @@ impl Space {
             pages,
             frozen: false,
             image: None,
-            written: Vec::new(),
+            written: &[],
         }
     }
 }
@@ -380,7 +381,8 @@ impl Model {
         let copy = AddressSpace::copy_image(self.account, original.real).unwrap();
         let copy: &'static AddressSpace = Box::leak(Box::new(copy));
         copy.register_views(original.real).unwrap();
-        copy.copy_ahead(&original.written);
+        // SAFETY: The addresses stay for ever.
+        unsafe { copy.copy_ahead(original.written) };
         assert_eq!(written(copy), original.written);
         let mut copy = Space::new(copy, original.pages.clone());
         copy.image = Some(image);
@@ -394,7 +396,7 @@ impl Model {
         let mut pages = written(self.spaces[space].real);
         let kept = self.spaces[image].real.keep_writable(&mut pages);
         pages.truncate(kept);
-        self.spaces[image].written = pages;
+        self.spaces[image].written = pages.leak();
     }
 
     /// Compares all that can be read.
