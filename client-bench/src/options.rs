@@ -3,7 +3,7 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
-use interfaces::manifest::Runtime;
+use interfaces::manifest::{Copying, Runtime};
 
 /// What the program does and how its options are written.
 pub const HELP: &str = "\
@@ -20,6 +20,8 @@ client-bench: invokes a function again and again and shows how long each phase t
       --mode=MODE        snapshot: begin each time from the initialised function; boot: load it afresh each time;
                          warm: keep it (as the function's manifest says, else snapshot, if that is possible);
                          hold: keep many alive at once, and show what each takes and the time to wake it; needs 'debug'
+      --copying=WHEN         eager: begin from the snapshot with copies of the pages that the first invocation changed;
+                         lazy: copy each page when it is changed (as the function's manifest says, else eager)
       --instances=N      so many in mode hold (100)
       --by-manager       have the manager make each call, also those that don't need it
       --payload=SIZE     send SIZE bytes (0); K and M may follow the number
@@ -27,7 +29,7 @@ client-bench: invokes a function again and again and shows how long each phase t
       --timeout=TIME     give up after TIME: us, ms or s must follow the number (as the manifest says)
       --memory=SIZE      memory limit of a worker (as the manifest says)
       --format=FORMAT    table, json, both, or none: what is printed at the end (both)
-      --show             print each reply or error
+      --show             print each reply or error, and what the snapshot takes
       --figures          print what invocations of the image's functions cost, for 'make bench', and nothing else
       --check-leaks      do it twice, and fail if afterwards the machine has more in use than between; needs 'debug'
       --expect=KIND      succeed if and only if everything fails with an error of this kind, e.g. fault
@@ -121,6 +123,8 @@ pub struct Options {
     pub also: Vec<String>,
     /// Start mode, `None` for the function's own.
     pub mode: Option<Mode>,
+    /// When pages are copied, `None` for the function's own.
+    pub copying: Option<Copying>,
     /// Instances in [`Mode::Hold`].
     pub instances: u32,
     /// What is sent.
@@ -156,6 +160,7 @@ impl Default for Options {
             runtime: Runtime::Native,
             also: Vec::new(),
             mode: None,
+            copying: None,
             instances: 100,
             payload: Payload::Size(0),
             timeout_ns: None,
@@ -282,6 +287,7 @@ impl Options {
             "--also" => self.also.push(value.to_string()),
             "--expect" => self.expect = Some(value.to_string()),
             "--mode" => self.mode = Some(mode(value).ok_or_else(|| wrong("boot, warm, snapshot or hold"))?),
+            "--copying" => self.copying = Some(copying(value).ok_or_else(|| wrong("eager or lazy"))?),
             "--format" => self.format = format(value).ok_or_else(|| wrong("table, json, both or none"))?,
             "--payload" => {
                 self.payload = payload(value).ok_or_else(|| wrong("a size up to 1M, or text:TEXT"))?
@@ -296,7 +302,7 @@ impl Options {
     }
 }
 
-const TAKES_VALUE: [&str; 17] = [
+const TAKES_VALUE: [&str; 18] = [
     "-t",
     "--threads",
     "-i",
@@ -310,6 +316,7 @@ const TAKES_VALUE: [&str; 17] = [
     "--also",
     "--expect",
     "--mode",
+    "--copying",
     "--format",
     "--payload",
     "--timeout",
@@ -318,6 +325,14 @@ const TAKES_VALUE: [&str; 17] = [
 
 fn number(text: &str, least: u32, most: u32) -> Option<u32> {
     text.parse().ok().filter(|number| (least..=most).contains(number))
+}
+
+fn copying(text: &str) -> Option<Copying> {
+    match text {
+        "eager" => Some(Copying::Eager),
+        "lazy" => Some(Copying::Lazy),
+        _ => None,
+    }
 }
 
 fn mode(text: &str) -> Option<Mode> {

@@ -43,6 +43,17 @@ pub enum StartMode {
     Snapshot,
 }
 
+/// When a worker that begins from a snapshot gets its own copies of the pages that it changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Copying {
+    /// Of the pages that the first invocation changed, when it begins; of others, when it changes them.
+    #[default]
+    Eager,
+    /// When it changes them.
+    Lazy,
+}
+
 /// A function's configuration. Where the function's author said nothing, the field is `None` or empty and the
 /// manager's default holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +74,8 @@ pub struct Manifest {
     pub keepalive_ns: Option<u64>,
     /// How workers are started; `None`: from a snapshot if the function can be frozen, else by loading the file.
     pub mode: Option<StartMode>,
+    /// When workers from a snapshot copy what they change.
+    pub copying: Option<Copying>,
     /// How many invocations a warm worker serves before it is replaced.
     pub reuse_limit: Option<u64>,
     /// Environment variables of the workers.
@@ -117,6 +130,7 @@ mod tests {
             single_use: true,
             keepalive_ns: None,
             mode: Some(StartMode::Warm),
+            copying: Some(Copying::Lazy),
             reuse_limit: Some(u64::MAX),
             environment: vec![("GREETING".into(), "hello".into())],
         }

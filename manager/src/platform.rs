@@ -5,6 +5,7 @@ use crate::body::Content;
 use crate::label::WorkerId;
 use alloc::boxed::Box;
 use interfaces::faas::{ActivationId, Completion, Definition, FaasError, FreezeFault, ImageInfo};
+use interfaces::manifest::Copying;
 use l4::CapIndex;
 
 /// Who pays.
@@ -162,11 +163,17 @@ pub trait Platform {
     /// [`LaunchError`]; nothing of the worker is left then.
     fn launch(&mut self, program: &Self::Program, launch: Launch) -> Result<(), LaunchError>;
 
-    /// Makes a worker that waits for the answer to `reply` an image. Its place is free then, and `reply` used up.
+    /// Makes a worker that waits for the answer to `reply` an image, whose clones copy pages as `copying` says. The worker's
+    /// place is free then, and `reply` used up.
     ///
     /// # Errors
     /// [`FreezeError`]; the worker is still to be destroyed then, and `reply` to be dropped.
-    fn freeze(&mut self, worker: u16, reply: CapIndex) -> Result<(Self::Image, ImageInfo), FreezeError>;
+    fn freeze(
+        &mut self,
+        worker: u16,
+        reply: CapIndex,
+        copying: Copying,
+    ) -> Result<(Self::Image, ImageInfo), FreezeError>;
 
     /// Makes a worker with an account of its own that begins from an image of `program`, with `request` as its first
     /// request.
@@ -180,6 +187,13 @@ pub trait Platform {
         launch: Launch,
         request: Answer<'_>,
     ) -> Result<(), LaunchError>;
+
+    /// A worker that began from an image has given its first result: clones of an image that copies eagerly begin with the pages
+    /// that this one has written, unless those of another one are known already.
+    fn record(&mut self, worker: u16, image: &mut Self::Image);
+
+    /// How many pages clones of an image begin with, because an earlier one wrote them.
+    fn written(&mut self, image: &Self::Image) -> u64;
 
     /// A gate by which the client begins clones of an image without the manager; the client gets a copy of the capability.
     ///

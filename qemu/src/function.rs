@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use interfaces::manifest::{Manifest, Runtime, StartMode, WARM_UP_NAME};
+use interfaces::manifest::{Copying, Manifest, Runtime, StartMode, WARM_UP_NAME};
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -67,6 +67,7 @@ struct Description {
     single_use: bool,
     keepalive: Option<Nanoseconds>,
     mode: Option<StartMode>,
+    copying: Option<Copying>,
     reuse_limit: Option<Count>,
     warm_up: Option<String>,
     #[serde(default)]
@@ -150,6 +151,7 @@ impl Description {
             single_use: self.single_use,
             keepalive_ns: self.keepalive.map(|keepalive| keepalive.0),
             mode: self.mode,
+            copying: self.copying,
             reuse_limit: self.reuse_limit.map(|count| u64::from(count.0)),
             environment: self
                 .env
@@ -252,7 +254,7 @@ fn split_unit(text: &str) -> (&str, &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{FunctionError, Runtime, StartMode, parse, parse_bytes, parse_duration, read};
+    use super::{Copying, FunctionError, Runtime, StartMode, parse, parse_bytes, parse_duration, read};
     use std::fs;
     use tempfile::TempDir;
 
@@ -260,7 +262,7 @@ mod tests {
     fn all_keys_reach_the_manifest() {
         let text = "runtime = \"native\"\ncode = \"x\"\nhandler = \"main\"\nmemory = \"4M\"\ntimeout = \"75ms\"\n\
                     concurrent-requests = 2\nsingle-use = true\nkeepalive = \"1.5s\"\nmode = \"warm\"\n\
-                    reuse-limit = 9\n[env]\nB = \"2\"\nA = \"1\"\n";
+                    copying = \"lazy\"\nreuse-limit = 9\n[env]\nB = \"2\"\nA = \"1\"\n";
         let description = parse(text).unwrap();
         assert_eq!(description.code.as_deref(), Some("x"));
         let manifest = description.into_manifest();
@@ -273,6 +275,7 @@ mod tests {
             (manifest.keepalive_ns, manifest.mode),
             (Some(1_500_000_000), Some(StartMode::Warm))
         );
+        assert_eq!(manifest.copying, Some(Copying::Lazy));
         assert_eq!(
             (manifest.concurrent_requests, manifest.reuse_limit),
             (Some(2), Some(9))

@@ -9,8 +9,8 @@ use client_bench::options::{Mode, Options, Payload as Wanted};
 use client_bench::sample::Sample;
 use interfaces::faas::client::{ClientError, Code, incoming, outgoing};
 use interfaces::faas::{
-    ActionConfig, ActivationId, Body, Completion, FaasError, INLINE_REQUEST, InvokeOptions, Payload,
-    Timestamps,
+    ActionConfig, ActivationId, Body, Completion, FaasError, INLINE_REQUEST, ImageState, InvokeOptions,
+    Payload, Timestamps,
 };
 use interfaces::manifest::StartMode;
 use interfaces::namespace::NamespaceClient;
@@ -159,6 +159,7 @@ impl<'a> Client<'a> {
         });
         let config = ActionConfig {
             mode: asked.or(config.mode),
+            copying: self.options.copying.unwrap_or(config.copying),
             timeout_ns: self.options.timeout_ns.unwrap_or(config.timeout_ns),
             memory_bytes: self.options.memory.unwrap_or(config.memory_bytes),
             ..config
@@ -204,6 +205,9 @@ impl<'a> Client<'a> {
             outcome.failures.count(kind, text);
         }
         outcome.span = Some((start, clock::now_ns()));
+        if self.options.show && self.number == 0 {
+            self.show_image();
+        }
         interfaces::faas::client::release(&Mapped, payload);
     }
 
@@ -309,6 +313,20 @@ impl<'a> Client<'a> {
             nanoseconds % 1000,
             bytes.len()
         );
+    }
+
+    /// Shows what the function's workers begin from, if that is a snapshot.
+    fn show_image(&self) {
+        let described = self.session.describe(&self.options.function);
+        if let Ok(ImageState::Ready(info)) = described.map(|info| info.image) {
+            println!(
+                "snapshot of {} KiB with {} pages and {} page tables; clones begin with copies of {} pages",
+                info.bytes >> 10,
+                info.pages,
+                info.tables,
+                info.written
+            );
+        }
     }
 
     fn show_error(&self, error: &ClientError) {

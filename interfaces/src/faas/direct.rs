@@ -27,6 +27,9 @@ pub enum Answer {
     NeedsManager,
 }
 
+/// How the answer of a clone that has a result begins: label and first word. Whoever gives others has not done its work.
+pub const RESULT: (i64, u64) = (SupervisorInterface::PROTOCOL, 2);
+
 /// Writes a request into the UTCB. Returns its tag.
 pub fn request(utcb: &Utcb, payload: Payload<'_>) -> Tag {
     let (body, bytes): (Body, &[u8]) = match payload {
@@ -204,6 +207,36 @@ mod tests {
             message: "no",
             location: "f.rs:1:2",
         }
+    }
+
+    #[test]
+    fn only_results_begin_as_results_do() {
+        type Head = Option<(i64, u64)>;
+        type Listener = Loopback<Head, fn(&mut Head, &Incoming, &Utcb) -> Reply>;
+        fn note(head: &mut Head, incoming: &Incoming, utcb: &Utcb) -> Reply {
+            *head = Some((incoming.tag().label(), utcb.word(0)));
+            Reply::error(l4::Error::NotFound)
+        }
+        let begins = |say: &dyn Fn(&Listener)| {
+            let parent = Listener::new(None, note);
+            say(&parent);
+            parent.inspect(|head| *head)
+        };
+        let result = begins(&|parent| {
+            let _ = SupervisorClient::new(parent).done(TIMES, Payload::Inline(b"out"), &mut []);
+        });
+        assert_eq!(result, Some(RESULT));
+        let failure = begins(&|parent| {
+            let _ = SupervisorClient::new(parent).fail(TIMES, failure_of(FailureKind::Returned), &mut []);
+        });
+        let exit = begins(&|parent| {
+            let _ = ParentClient::new(parent).signal(EXIT, 3);
+        });
+        assert!(
+            [failure, exit]
+                .iter()
+                .all(|head| head.is_some() && *head != result)
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use l4_rpc::{Decode, Encode, Encoder, Source};
 use serde::{Deserialize, Serialize};
 
 use super::{Body, ConfigField, FaasError, FreezeFault, NAME_MAX, NameFault, WorkerTimes};
-use crate::manifest::{Manifest, Runtime, StartMode};
+use crate::manifest::{Copying, Manifest, Runtime, StartMode};
 
 /// Gives structures of `u64` fields their fixed layout: one word per field, in the order of the list.
 macro_rules! words_in_order {
@@ -40,6 +40,9 @@ pub struct ActionConfig {
     /// How workers are started; `None`: from a snapshot if the function can be frozen where it asks for its first request,
     /// else by loading the file each time.
     pub mode: Option<StartMode>,
+    /// When workers that begin from a snapshot get their own copies of pages that they change. Copies that were not needed
+    /// count for the memory limit, too, but take half of it at most.
+    pub copying: Copying,
     /// Memory limit of one worker in bytes, everything included. Started from a snapshot, it pays for what it changes, and
     /// the snapshot's own pages have the same limit once more.
     pub memory_bytes: u64,
@@ -64,6 +67,7 @@ impl Default for ActionConfig {
         ActionConfig {
             runtime: Runtime::Native,
             mode: None,
+            copying: Copying::Eager,
             memory_bytes: 16 << 20,
             timeout_ns: 10_000_000_000,
             concurrent_requests: 16,
@@ -88,6 +92,7 @@ impl ActionConfig {
         ActionConfig {
             runtime: manifest.runtime,
             mode: manifest.mode,
+            copying: manifest.copying.unwrap_or(default.copying),
             memory_bytes: manifest.memory_bytes.unwrap_or(default.memory_bytes),
             timeout_ns: manifest.timeout_ns.unwrap_or(default.timeout_ns),
             concurrent_requests: manifest
@@ -206,6 +211,8 @@ pub struct ImageInfo {
     pub tables: u64,
     /// Snapshots below it.
     pub depth: u32,
+    /// Pages that workers begin with copies of, because the first invocation changed them; 0 before it has ended.
+    pub written: u64,
     /// How long it took to prepare.
     pub prepare_ns: u64,
 }

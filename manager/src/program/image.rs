@@ -2,7 +2,8 @@
 
 use crate::SEAT_PRIORITY;
 use crate::machine::WorkerSlots;
-use interfaces::faas::{FreezeFault, ImageInfo};
+use interfaces::faas::{FreezeFault, ImageInfo, direct};
+use interfaces::manifest::Copying;
 use l4::object::{Factory, GateBinding, Placement, Snapshot, SpawnGate, Task, Thread};
 use l4::{CapIndex, Error};
 use l4re::start::current_thread;
@@ -17,6 +18,8 @@ pub(crate) struct Image {
     /// Begins clones for clients.
     gate: Option<OwnedCap>,
     bytes: u64,
+    /// Clones shall begin with the pages that another one has written, and it is not known here that any has been recorded.
+    is_unrecorded: bool,
 }
 
 impl Image {
@@ -50,6 +53,25 @@ impl Image {
         };
         let gate = Slot::fill(|slot| self.snapshot().bind(&binding, slot))?;
         Ok(self.gate.insert(gate).index())
+    }
+
+    /// Tells whether it is worth while to know the next clone's task.
+    pub(crate) fn is_unrecorded(&self) -> bool {
+        self.is_unrecorded
+    }
+
+    /// Has clones begin with the pages that this one has written, unless those of one are known that the kernel has chosen.
+    pub(crate) fn record(&mut self, clone: CapIndex) {
+        match self.snapshot().record(clone) {
+            Ok(_) | Err(Error::Exists) => self.is_unrecorded = false,
+            // It has ended meanwhile, or began when it was not asked for its task.
+            Err(_) => {}
+        }
+    }
+
+    /// Pages that clones begin with, because an earlier one wrote them.
+    pub(crate) fn written(&self) -> u64 {
+        self.snapshot().info().map_or(0, |info| info.written)
     }
 
     /// Takes back the gate's capabilities that clients got.
@@ -94,15 +116,26 @@ impl Image {
     }
 }
 
-/// Freezes the worker in these slots, which waits for the answer to `reply`. The slots are empty afterwards.
+/// Freezes the worker in these slots, which waits for the answer to `reply`. The slots are empty afterwards. To copy eagerly takes
+/// memory that the worker may not have; then its clones copy lazily.
 ///
 /// # Errors
 /// [`FreezeError`]; the worker is still in its slots then.
-pub(crate) fn freeze(slots: &mut WorkerSlots, reply: CapIndex) -> Result<(Image, ImageInfo), FreezeError> {
+pub(crate) fn freeze(
+    slots: &mut WorkerSlots,
+    reply: CapIndex,
+    copying: Copying,
+) -> Result<(Image, ImageInfo), FreezeError> {
     let next_account = Slot::allocate().map_err(refused)?;
     let task = slots.launched.task;
     let snapshot = Slot::fill(|slot| Snapshot::freeze(task, reply, slot)).map_err(refused)?;
     let prepared = Snapshot(snapshot.index()).prepare();
+    let (label, first_word) = direct::RESULT;
+    let is_unrecorded = prepared.is_ok()
+        && copying == Copying::Eager
+        && Snapshot(snapshot.index())
+            .record_answer(label, first_word)
+            .is_ok();
     let account = Factory(slots.account);
     let sizes = prepared
         .and_then(|()| Snapshot(snapshot.index()).info())
@@ -120,6 +153,7 @@ pub(crate) fn freeze(slots: &mut WorkerSlots, reply: CapIndex) -> Result<(Image,
         pages: info.pages,
         tables: info.tables,
         depth: info.depth as u32,
+        written: 0,
         prepare_ns: 0,
     };
     let image = Image {
@@ -127,6 +161,7 @@ pub(crate) fn freeze(slots: &mut WorkerSlots, reply: CapIndex) -> Result<(Image,
         account,
         gate: None,
         bytes,
+        is_unrecorded,
     };
     Ok((image, info))
 }

@@ -13,6 +13,7 @@ use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 use interfaces::faas::{Definition, FaasError, FreezeFault, ImageFault, ImageInfo};
+use interfaces::manifest::Copying;
 use l4::object::{Dataspace, Factory, Irq, MapEntry, Placement, Spawn, Task, Thread};
 use l4::syscall;
 use l4::{CapIndex, Error, Rights, Tag, Utcb};
@@ -286,10 +287,15 @@ impl Platform for Machine {
         Ok(())
     }
 
-    fn freeze(&mut self, worker: u16, reply: CapIndex) -> Result<(Image, ImageInfo), FreezeError> {
+    fn freeze(
+        &mut self,
+        worker: u16,
+        reply: CapIndex,
+        copying: Copying,
+    ) -> Result<(Image, ImageInfo), FreezeError> {
         self.flush();
         let place = &mut self.workers[worker];
-        let (image, info) = image::freeze(&mut place.slots, reply)?;
+        let (image, info) = image::freeze(&mut place.slots, reply, copying)?;
         if info.bytes + place.limit > self.memory {
             let unused = core::mem::replace(&mut place.slots.account, image.take_apart());
             self.pool.push(unused);
@@ -326,8 +332,11 @@ impl Platform for Machine {
         let utcb = Utcb::current();
         // What the request lends stays with its activation, so there is nothing to discard afterwards.
         let (tag, _) = encode(utcb, request, seed);
+        let task = [slots.launched.task];
+        utcb.set_receive_slots(if image.is_unrecorded() { &task } else { &[] });
+        let spawned = image.snapshot().spawn_with(&spawn, tag);
         utcb.set_receive_slots(&[]);
-        image.snapshot().spawn_with(&spawn, tag).map_err(|error| {
+        spawned.map_err(|error| {
             let _ = Task(CapIndex::TASK).delete(slots.account);
             match error {
                 Error::NoMemory => LaunchError::LimitTooLow,
@@ -336,6 +345,18 @@ impl Platform for Machine {
         })?;
         self.note_limit(&launch);
         Ok(())
+    }
+
+    fn record(&mut self, worker: u16, image: &mut Image) {
+        if image.is_unrecorded() {
+            self.flush();
+            image.record(self.workers[worker].slots.launched.task);
+        }
+    }
+
+    fn written(&mut self, image: &Image) -> u64 {
+        self.flush();
+        image.written()
     }
 
     fn open(&mut self, image: &mut Image, limits: GateLimits) -> Result<CapIndex, FaasError> {

@@ -7,7 +7,7 @@ use crate::preparation::Purpose;
 use alloc::boxed::Box;
 use alloc::string::String;
 use interfaces::faas::{
-    self, ActionInfo, ConfigField, Definition, ENVIRONMENT_MAX, FaasError, ImageFault, ImageState,
+    self, ActionInfo, ConfigField, Definition, ENVIRONMENT_MAX, FaasError, ImageFault, ImageInfo, ImageState,
     OpenedAction,
 };
 use interfaces::manifest::{Runtime, StartMode};
@@ -229,7 +229,11 @@ impl<P: Platform> Service<P> {
             ImageUse::Ready(index) => match self.images.get(index) {
                 Some(image) => {
                     let calls = self.platform.direct_calls(&image.frozen.memory);
-                    return Ok(action.info(ImageState::Ready(image.frozen.info), calls.answered));
+                    let info = ImageInfo {
+                        written: self.platform.written(&image.frozen.memory),
+                        ..image.frozen.info
+                    };
+                    return Ok(action.info(ImageState::Ready(info), calls.answered));
                 }
                 None => ImageState::Evicted,
             },

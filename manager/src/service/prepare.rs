@@ -11,7 +11,7 @@ use crate::platform::{Answer, FreezeError, Launch, LaunchError, Payer, Platform}
 use crate::preparation::{Preparation, Purpose};
 use crate::worker::{Worker, WorkerState};
 use interfaces::faas::{FaasError, FreezeFault};
-use interfaces::manifest::StartMode;
+use interfaces::manifest::{Copying, StartMode};
 use l4::CapIndex;
 
 /// What came of a preparation that did not fail.
@@ -182,7 +182,10 @@ impl<P: Platform> Service<P> {
         let Some(worker) = self.worker(id).copied() else {
             return self.platform.forget(reply);
         };
-        let outcome = match self.platform.freeze(id.index, reply) {
+        let copying = self
+            .preparing(index)
+            .map_or(Copying::Lazy, |(settings, ..)| settings.config.copying);
+        let outcome = match self.platform.freeze(id.index, reply, copying) {
             Ok((image, info)) => {
                 // The task is the image now, and its account the image's.
                 self.cancel_children(id);

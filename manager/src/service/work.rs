@@ -84,7 +84,11 @@ impl<P: Platform> Service<P> {
             Outcome::Error(error) => (Err(error), true),
             Outcome::Broken(error) => (Err(error), false),
         };
+        let is_first = worker.uses == 1 && outcome.is_ok();
         self.settle(index, outcome);
+        if is_first && let Some(image) = self.images.get_mut(worker.image) {
+            self.platform.record(id.index, &mut image.frozen.memory);
+        }
         if may_stay && self.keeps(&worker) {
             self.make_idle(id, reply, now);
         } else {

@@ -13,7 +13,7 @@ use interfaces::faas::{
     ActionConfig, ActivationId, Completion, Definition, FaasError, FreezeFault, ImageFault, ImageInfo,
     InvokeOptions, WorkerTimes,
 };
-use interfaces::manifest::StartMode;
+use interfaces::manifest::{Copying, StartMode};
 use l4::CapIndex;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,6 +57,9 @@ pub(super) struct Machine {
     pub(super) opened: BTreeSet<u32>,
     pub(super) direct: BTreeSet<u32>,
     pub(super) refuse_open: bool,
+    /// Images whose clones are to copy eagerly, and the worker that was recorded for it.
+    pub(super) unrecorded: BTreeSet<u32>,
+    pub(super) recorded: Vec<(u32, u16)>,
     pub(super) refuse_freeze: Option<FreezeError>,
     pub(super) image_budget: u64,
     /// What the client's account has left, and what destroyed workers will give back later.
@@ -234,7 +237,12 @@ impl Platform for Machine {
         Ok(())
     }
 
-    fn freeze(&mut self, worker: u16, reply: CapIndex) -> Result<(u32, ImageInfo), FreezeError> {
+    fn freeze(
+        &mut self,
+        worker: u16,
+        reply: CapIndex,
+        copying: Copying,
+    ) -> Result<(u32, ImageInfo), FreezeError> {
         if let Some(error) = self.refuse_freeze {
             return Err(error);
         }
@@ -243,6 +251,9 @@ impl Platform for Machine {
         self.memory += launch.memory - IMAGE_BYTES;
         let image = self.fresh().0;
         self.images.insert(image);
+        if copying == Copying::Eager {
+            self.unrecorded.insert(image);
+        }
         let info = ImageInfo {
             bytes: IMAGE_BYTES,
             ..ImageInfo::default()
@@ -263,6 +274,20 @@ impl Platform for Machine {
         self.requests.insert(launch.worker.index, request);
         self.began_from.insert(launch.worker.index, *image);
         Ok(())
+    }
+
+    fn record(&mut self, worker: u16, image: &mut u32) {
+        assert_eq!(self.began_from.get(&worker), Some(&*image), "no clone of it");
+        if self.unrecorded.remove(image) {
+            self.recorded.push((*image, worker));
+        }
+    }
+
+    fn written(&mut self, image: &u32) -> u64 {
+        self.recorded
+            .iter()
+            .filter(|(recorded, _)| recorded == image)
+            .count() as u64
     }
 
     fn open(&mut self, image: &mut u32, _: GateLimits) -> Result<CapIndex, FaasError> {

@@ -5,7 +5,7 @@ use crate::body::Sent;
 use crate::platform::FreezeError;
 use crate::service::Outcome;
 use interfaces::faas::{ActionConfig, FaasError, FreezeFault, ImageState, WorkerTimes};
-use interfaces::manifest::StartMode;
+use interfaces::manifest::{Copying, StartMode};
 use l4::CapIndex;
 use l4::exception::ExceptionFrame;
 
@@ -379,5 +379,64 @@ fn a_function_that_is_being_prepared_calls_no_others() {
     assert_eq!(*service.error(call), FaasError::NotPermitted);
     service.prepare_all();
     assert_eq!(service.seen(created), Some(&Seen::Created(Ok(()))));
+    service.close_and_check();
+}
+
+/// Pages that workers of the action begin with, as clients are told.
+fn written(service: &mut TestService, name: &str) -> u64 {
+    match state(service, name) {
+        ImageState::Ready(info) => info.written,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_first_worker_with_a_result_is_recorded_for_each_image() {
+    let mut service = service().with_action("f", snapshot());
+    let failing = service.call("f");
+    let worker = service.newest();
+    let done = service.platform().reply();
+    let outcome = Outcome::Error(FaasError::failed("no"));
+    service.worker_done(worker, done, WorkerTimes::default(), outcome);
+    assert_eq!(*service.error(failing), FaasError::failed("no"));
+    assert!(service.platform().recorded.is_empty(), "it has not done its work");
+    for _ in 0..3 {
+        call_and_finish(&mut service, "f");
+        assert_eq!(service.platform().recorded.len(), 1);
+        assert_eq!(written(&mut service, "f"), 1);
+    }
+    assert_eq!(service.update_action("f", snapshot()), Ok(2));
+    assert_eq!(written(&mut service, "f"), 0);
+    call_and_finish(&mut service, "f");
+    assert_eq!(service.platform().recorded.len(), 2);
+    service.close_and_check();
+}
+
+#[test]
+fn a_kept_worker_is_recorded_after_its_first_result_or_never() {
+    let mut service = service().with_action("f", config(StartMode::Warm));
+    let image = *service.platform().images.first().unwrap();
+    service.platform().unrecorded.clear();
+    call_and_finish(&mut service, "f");
+    service.platform().unrecorded.insert(image);
+    call_and_finish(&mut service, "f");
+    assert!(
+        service.platform().recorded.is_empty(),
+        "it has written more than one invocation does"
+    );
+    service.close_and_check();
+}
+
+#[test]
+fn nothing_is_recorded_for_who_wants_to_copy_lazily() {
+    let lazy = ActionConfig {
+        copying: Copying::Lazy,
+        ..snapshot()
+    };
+    let mut service = service().with_action("f", lazy);
+    for _ in 0..2 {
+        call_and_finish(&mut service, "f");
+    }
+    assert_eq!(written(&mut service, "f"), 0);
     service.close_and_check();
 }
