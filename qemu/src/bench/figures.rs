@@ -179,10 +179,12 @@ pub(super) const FIGURES: &[Figure] = &[
     instructions("invoke_start", "no-op function, from its snapshot: client's call to the function's begin", 6_000.0, &[VFORK]),
     instructions("invoke_snapshot", "the same, call to reply; mean of 1,000 back to back", 10_000.0, FRESH),
     instructions("invoke_snapshot_cycle", "the same with tear-down", 15_000.0, FRESH),
+    shown("invoke_snapshot_lazy", "the same without a write set, call to reply", FRESH),
     shown("invoke_by_manager", "the same by the manager, call to reply", FRESH),
     shown("invoke_different", "a first call each of 1,000 functions, from their snapshots", FRESH),
     instructions("invoke_touch16", "function that dirties 16 pages of 2 MiB, from its snapshot", 26_000.0,
         &[("Wasmtime, pooled", "wasm_pooled_touch16"), ("Wasmtime, on demand", "wasm_on_demand_touch16")]),
+    shown("invoke_touch16_lazy", "the same without a write set", &[]),
     ratio("image_growth", "call to reply, snapshot of 64 MiB over one of 100 KiB", Goal::AtMost(1.10)),
     ratio("burst_1000", "1,000 requests at once over 1,000 single ones, one function, one core", Goal::AtMost(1.2)),
     instructions("invoke_warm", "no-op function, kept: client's call to its reply", 6_000.0,
@@ -197,7 +199,9 @@ pub(super) const FIGURES: &[Figure] = &[
         &[("the same program", "futex_ping_pong")]),
     instructions("invoke_linux", "a C program on standard streams, loaded afresh: call to reply", 150_000.0,
         &[("vfork+exec of the same", "stream")]),
-    toward("invoke_python", "no-op function in Python, from its snapshot: call to reply", 100_000.0, PYTHON),
+    instructions("invoke_python", "no-op function in Python, from its snapshot: call to reply", 100_000.0, PYTHON),
+    shown("invoke_python_lazy", "the same without a write set", PYTHON),
+    shown("invoke_python_boot", "the same, loaded afresh", PYTHON),
     shown("invoke_python_warm", "the same, kept", &[("CPython, kept process", "cpython_warm")]),
     Figure {
         unit: "KiB",
@@ -408,7 +412,8 @@ mod tests {
             aerie: values(&[
                 ("ipc_round_trip", 430.0),
                 ("invoke_boot", 30_000.0),
-                ("invoke_python", 150_000.0),
+                ("invoke_python", 90_000.0),
+                ("clone_memory_python_kib", 332.0),
             ]),
             linux: values(&[("pipe_fork", 10_308.0), ("container", 1_285_734.0)]),
         };
@@ -424,16 +429,18 @@ mod tests {
                 "ipc_round_trip",
                 "invoke_boot",
                 "invoke_python",
+                "clone_memory_python_kib",
                 "scaling_2",
                 "ipc_round_trip_time",
                 "boot_time"
             ]
         );
-        let [ipc, boot, python, scaling, ipc_time, boot_time] = rows.as_slice() else {
+        let [ipc, boot, python, memory, scaling, ipc_time, boot_time] = rows.as_slice() else {
             panic!("{rows:?}")
         };
         assert!(!ipc.misses() && !ipc.is_on_the_way() && ipc.peer_value == Some(10_308.0));
-        assert!(!python.misses() && python.is_on_the_way());
+        assert!(!python.misses() && !python.is_on_the_way());
+        assert!(!memory.misses() && memory.is_on_the_way());
         assert_eq!(boot.peer, None, "the nearest one was not measured");
         assert_eq!(boot.peers.len(), 1);
         assert!(scaling.misses());

@@ -17,7 +17,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use interfaces::faas::client::ClientError;
 use interfaces::faas::{ActionConfig, InvokeOptions, Payload};
-use interfaces::manifest::StartMode;
+use interfaces::manifest::{Copying, StartMode};
 use l4::{CapIndex, Error};
 use l4_rpc::REPLY_BYTES;
 use l4re::faas::{Function, FunctionError, RomFunction, Session};
@@ -108,6 +108,14 @@ fn in_mode(function: &RomFunction, mode: StartMode) -> ActionConfig {
     ActionConfig {
         mode: Some(mode),
         ..function.config()
+    }
+}
+
+/// The function's configuration in mode `snapshot`, with pages copied when they are changed.
+fn lazy(function: &RomFunction) -> ActionConfig {
+    ActionConfig {
+        copying: Copying::Lazy,
+        ..in_mode(function, StartMode::Snapshot)
     }
 }
 

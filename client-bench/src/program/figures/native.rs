@@ -1,6 +1,6 @@
 //! What an invocation of `noop` costs, which does nothing.
 
-use super::{Failed, INSTRUCTIONS, call, in_mode, invoke, median, memory, report};
+use super::{Failed, INSTRUCTIONS, call, in_mode, invoke, lazy, median, memory, report};
 use crate::machine::Machine;
 use interfaces::faas::{InvokeOptions, Payload};
 use interfaces::manifest::StartMode;
@@ -39,6 +39,12 @@ pub(super) fn measure(machine: &Machine, session: &Session, function: &RomFuncti
         CYCLE,
     );
     measure_snapshots(machine, session)?;
+    session.create("lazy", function.code(), lazy(function), &[])?;
+    let called = session.function("lazy");
+    call(&called, &[])?;
+    let taken = mean(|| call(&called, &[]))?;
+    report("invoke_snapshot_lazy", INSTRUCTIONS, taken, CYCLE);
+    session.delete("lazy")?;
     for name in ["boot", "warm", "snapshot"] {
         session.delete(name)?;
     }

@@ -1,7 +1,7 @@
 //! What an invocation costs by the memory that its function has, and by the memory that it changes: `touch` fills a heap before
 //! its first request, and writes to as many pages of it as a request says.
 
-use super::{Failed, INSTRUCTIONS, MODES, call, in_mode, report, report_point, total};
+use super::{Failed, INSTRUCTIONS, MODES, call, in_mode, lazy, report, report_point, total};
 use crate::machine::Machine;
 use alloc::format;
 use alloc::string::ToString;
@@ -35,7 +35,8 @@ pub(super) fn measure(machine: &Machine, session: &Session, function: &RomFuncti
             } else {
                 COUNT
             };
-            let taken = touch.with_heap(mode, size, b"0", count)?;
+            let config = in_mode(function, mode);
+            let taken = touch.with_heap(config, size, b"0", count)?;
             report_point("image_size", line, size << 10, taken, count);
             if mode == StartMode::Snapshot {
                 smallest.get_or_insert(taken);
@@ -44,8 +45,13 @@ pub(super) fn measure(machine: &Machine, session: &Session, function: &RomFuncti
         }
     }
     report("image_growth", "ratio", largest, smallest.unwrap_or(1));
-    let taken = touch.with_heap(StartMode::Snapshot, TOUCHED_KIB, TOUCHED_PAGES, COUNT)?;
-    report("invoke_touch16", INSTRUCTIONS, taken, COUNT);
+    for (figure, config) in [
+        ("invoke_touch16", in_mode(function, StartMode::Snapshot)),
+        ("invoke_touch16_lazy", lazy(function)),
+    ] {
+        let taken = touch.with_heap(config, TOUCHED_KIB, TOUCHED_PAGES, COUNT)?;
+        report(figure, INSTRUCTIONS, taken, COUNT);
+    }
     Ok(())
 }
 
@@ -57,12 +63,19 @@ struct Touch<'a> {
 
 impl Touch<'_> {
     /// Nanoseconds of `count` invocations of the function with such a heap.
-    fn with_heap(&self, mode: StartMode, size_kib: u64, request: &[u8], count: u64) -> Result<u64, Failed> {
+    fn with_heap(
+        &self,
+        config: ActionConfig,
+        size_kib: u64,
+        request: &[u8],
+        count: u64,
+    ) -> Result<u64, Failed> {
         let name = "touch";
         let config = ActionConfig {
             memory_bytes: (size_kib + REST_KIB) << 10,
-            ..in_mode(self.function, mode)
+            ..config
         };
+        let mode = config.mode;
         let environment = [("HEAP_KIB".to_string(), size_kib.to_string())];
         self.session
             .create(name, self.function.code(), config, &environment)?;

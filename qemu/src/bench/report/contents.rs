@@ -70,6 +70,7 @@ pub(super) const CHARTS: &[Chart] = &[
         bars: &[
             ("Aerie's kernel: call of a spawn gate", Aerie("spawn_gate_cycle")),
             ("Aerie, from its snapshot", Aerie("invoke_snapshot_cycle")),
+            ("the same without a write set", Aerie("invoke_snapshot_lazy")),
             ("Aerie, loaded afresh", Aerie("invoke_boot_cycle")),
             ("Wasmtime, pooled", Linux("wasm_pooled")),
             ("Wasmtime, on demand", Linux("wasm_on_demand")),
@@ -95,6 +96,8 @@ pub(super) const CHARTS: &[Chart] = &[
         unit: "instructions",
         bars: &[
             ("Aerie, from its snapshot", Aerie("invoke_python")),
+            ("the same without a write set", Aerie("invoke_python_lazy")),
+            ("Aerie, loaded afresh", Aerie("invoke_python_boot")),
             ("Aerie, kept worker", Aerie("invoke_python_warm")),
             ("Aerie, fresh interpreter to first line", Aerie("python_boot")),
             ("Linux: the same interpreter, exec", Linux("python_boot")),
@@ -109,6 +112,7 @@ pub(super) const CHARTS: &[Chart] = &[
         unit: "instructions",
         bars: &[
             ("Aerie, from its snapshot", Aerie("invoke_touch16")),
+            ("the same without a write set", Aerie("invoke_touch16_lazy")),
             ("Wasmtime, pooled", Linux("wasm_pooled_touch16")),
             ("Wasmtime, on demand", Linux("wasm_on_demand_touch16")),
         ],
