@@ -18,11 +18,11 @@ use l4::region::{Access, Backing, Region};
 use l4::{CapIndex, Error, NEVER, PAGE_SIZE, Utcb, syscall};
 
 /// Where the threads' stretches of address space start.
-const AREA: u64 = 0x7fff_8000_0000;
+const AREA: u64 = 0x7ff0_0000_0000;
 /// Size of one, in bytes.
 pub const STRIDE: u64 = 4 << 20;
 /// Most threads that a program can have beside its first.
-pub const LIMIT: usize = 256;
+pub const LIMIT: usize = 2048;
 /// Largest stack in bytes: the guard and the UTCB take a page each.
 pub const MAX_STACK: u64 = STRIDE - 2 * PAGE_SIZE;
 
