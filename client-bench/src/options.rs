@@ -47,8 +47,8 @@ pub const MAX_ITERATIONS: u32 = 1_000_000;
 /// Most instances in mode `hold`: the service numbers those of a client with 16 bits.
 pub const MAX_INSTANCES: u32 = 65_535;
 
-/// Most asynchronous invocations at once of one client, the limit of the service.
-pub const MAX_IN_FLIGHT: u32 = 128;
+/// Most asynchronous invocations at once of one client, numbered likewise.
+pub const MAX_IN_FLIGHT: u32 = 65_535;
 
 /// Largest payload in bytes, the limit of the service.
 pub const MAX_PAYLOAD: u64 = 1 << 20;
@@ -275,7 +275,7 @@ impl Options {
             }
             "--in-flight" => {
                 self.in_flight =
-                    number(value, 0, MAX_IN_FLIGHT).ok_or_else(|| wrong("a number from 0 to 128"))?;
+                    number(value, 0, MAX_IN_FLIGHT).ok_or_else(|| wrong("a number from 0 to 65535"))?;
             }
             "--instances" => {
                 self.instances =
@@ -459,7 +459,7 @@ mod tests {
             "--threads=65",
             "--iterations=x",
             "--iterations=-1",
-            "--in-flight=129",
+            "--in-flight=65536",
             "--mode=cold",
             "--instances=1",
             "--instances=65536",

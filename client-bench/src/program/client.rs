@@ -162,6 +162,7 @@ impl<'a> Client<'a> {
             copying: self.options.copying.unwrap_or(config.copying),
             timeout_ns: self.options.timeout_ns.unwrap_or(config.timeout_ns),
             memory_bytes: self.options.memory.unwrap_or(config.memory_bytes),
+            queue_length: config.queue_length.max(self.options.in_flight),
             ..config
         };
         if self.options.mode != Some(Mode::Hold) {

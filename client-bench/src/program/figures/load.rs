@@ -2,8 +2,8 @@
 
 use super::{Failed, INSTRUCTIONS, MODES, call, in_mode, invoke, report, report_point};
 use crate::machine::Machine;
-use alloc::collections::VecDeque;
 use alloc::format;
+use alloc::vec::Vec;
 use interfaces::faas::{ActionConfig, InvokeOptions, Payload};
 use interfaces::manifest::StartMode;
 use l4_rpc::REPLY_BYTES;
@@ -11,14 +11,13 @@ use l4re::clock;
 use l4re::faas::{RomFunction, Session};
 
 /// Requests of the bursts.
-const BURSTS: [u64; 3] = [1, 100, 1000];
-/// Requests that wait at once, as many as the service takes of a client.
-const OUTSTANDING: u32 = 128;
+pub(super) const BURSTS: [u64; 3] = [1, 100, 1000];
+/// Requests of the largest burst.
+pub(super) const LARGEST: u32 = 1000;
 /// How often a burst of one is repeated.
-const SINGLE: u64 = 200;
-/// Different functions, and how many of them there are at once.
+pub(super) const SINGLE: u64 = 200;
+/// Different functions.
 const FUNCTIONS: u64 = 1000;
-const AT_ONCE: u64 = 50;
 /// Invocations of a new function that are shown one by one.
 const FIRST: u64 = 8;
 
@@ -28,7 +27,7 @@ pub(super) fn measure(_: &Machine, session: &Session, function: &RomFunction) ->
         first_calls(session, function, mode, line)?;
     }
     let config = ActionConfig {
-        queue_length: OUTSTANDING,
+        concurrent_requests: LARGEST,
         ..in_mode(function, StartMode::Snapshot)
     };
     session.create("burst", function.code(), config, &[])?;
@@ -60,48 +59,33 @@ fn first_calls(session: &Session, function: &RomFunction, mode: StartMode, line:
     Ok(session.delete("first")?)
 }
 
-/// Nanoseconds from the first request until all of `count` are answered. As many wait at once as the service takes.
+/// Nanoseconds from the first request until all of `count` are answered. All are made before the first answer is fetched.
 fn burst(session: &Session, count: u64) -> Result<u64, Failed> {
-    let mut waiting = VecDeque::with_capacity(OUTSTANDING as usize);
-    let fetch = |waiting: &mut VecDeque<u64>| match waiting.pop_front() {
-        Some(number) => session
-            .actions()
-            .result(number, true, &mut [0; REPLY_BYTES])
-            .map(drop),
-        None => Ok(()),
-    };
+    let actions = session.actions();
+    let mut numbers = Vec::with_capacity(count as usize);
     let start = clock::now_ns();
     for _ in 0..count {
-        if waiting.len() == OUTSTANDING as usize {
-            fetch(&mut waiting)?;
-        }
         let options = InvokeOptions::default();
-        waiting.push_back(
-            session
-                .actions()
-                .invoke_async(b"burst", options, Payload::Inline(&[]), None)?,
-        );
+        numbers.push(actions.invoke_async(b"burst", options, Payload::Inline(&[]), None)?);
     }
-    while !waiting.is_empty() {
-        fetch(&mut waiting)?;
+    for number in numbers {
+        actions.result(number, true, &mut [0; REPLY_BYTES])?;
     }
     Ok(clock::now_ns() - start)
 }
 
-/// Nanoseconds of one invocation each of many functions, as many at once as the service takes; making them is not counted.
+/// Nanoseconds of one invocation each of many functions, which are all there; making them is not counted.
 fn different(session: &Session, function: &RomFunction) -> Result<u64, Failed> {
-    let mut taken = 0;
-    for _ in 0..FUNCTIONS / AT_ONCE {
-        for number in 0..AT_ONCE {
-            let config = in_mode(function, StartMode::Snapshot);
-            session.create(&format!("different-{number}"), function.code(), config, &[])?;
-        }
-        for number in 0..AT_ONCE {
-            taken += invoke(session, &format!("different-{number}"), &[])?;
-        }
-        for number in 0..AT_ONCE {
-            session.delete(&format!("different-{number}"))?;
-        }
+    let name = |number: u64| format!("different-{number}");
+    for number in 0..FUNCTIONS {
+        let config = in_mode(function, StartMode::Snapshot);
+        session.create(&name(number), function.code(), config, &[])?;
+    }
+    let taken = (0..FUNCTIONS).try_fold(0, |sum, number| {
+        Ok::<_, Failed>(sum + invoke(session, &name(number), &[])?)
+    })?;
+    for number in 0..FUNCTIONS {
+        session.delete(&name(number))?;
     }
     Ok(taken)
 }

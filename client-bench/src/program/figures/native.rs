@@ -1,6 +1,7 @@
 //! What an invocation of `noop` costs, which does nothing.
 
-use super::{Failed, INSTRUCTIONS, call, in_mode, invoke, lazy, median, memory, report};
+use super::memory::{self, Instances};
+use super::{Failed, INSTRUCTIONS, call, in_mode, invoke, lazy, median, report};
 use crate::machine::Machine;
 use interfaces::faas::{InvokeOptions, Payload};
 use interfaces::manifest::StartMode;
@@ -14,8 +15,11 @@ const SINGLE: usize = 200;
 const CYCLE: u64 = 1000;
 /// Invocations before that bring everything into use that will be.
 const WARMUP: u32 = 100;
-/// Live workers for the figure of their memory.
-const WORKERS: u32 = 64;
+/// Instances that wait at once, for the figures of their memory and of waking them.
+const HELD: Instances = Instances {
+    count: 1000,
+    limit: 0,
+};
 
 /// Measures and prints.
 pub(super) fn measure(machine: &Machine, session: &Session, function: &RomFunction) -> Result<(), Failed> {
@@ -48,10 +52,11 @@ pub(super) fn measure(machine: &Machine, session: &Session, function: &RomFuncti
     for name in ["boot", "warm", "snapshot"] {
         session.delete(name)?;
     }
-    let bytes = memory::of_workers(machine, session, function, WORKERS)?;
+    let held = memory::hold(machine, session, function, HELD, &[])?;
     for name in ["worker_memory_kib", "clone_memory_kib"] {
-        report(name, "KiB", bytes >> 10, u64::from(WORKERS));
+        report(name, "KiB", held.bytes >> 10, u64::from(HELD.count));
     }
+    report("clone_wake", INSTRUCTIONS, held.wake_ns, u64::from(HELD.count));
     Ok(())
 }
 

@@ -1,14 +1,19 @@
 //! What an invocation of a function in Python costs that answers its argument.
 
-use super::{Failed, INSTRUCTIONS, call, in_mode, lazy, memory, report, total};
+use super::memory::{self, Instances};
+use super::{Failed, INSTRUCTIONS, call, in_mode, lazy, report, total};
 use crate::machine::Machine;
 use interfaces::manifest::StartMode;
 use l4re::faas::{RomFunction, Session};
 
 /// Measured invocations, back to back.
 const COUNT: u64 = 100;
-/// Live workers for the figure of their memory: each has the right to all that the function may use.
-const WORKERS: u32 = 2;
+/// Instances that wait at once, for the figures of their memory and of waking them. Each has the right to less than the function
+/// may use, so that many fit.
+const HELD: Instances = Instances {
+    count: 200,
+    limit: 1 << 20,
+};
 
 /// Measured invocations of those that start an interpreter each time.
 const COUNT_FRESH: u64 = 3;
@@ -32,7 +37,11 @@ pub(super) fn measure(machine: &Machine, session: &Session, function: &RomFuncti
         report(figure, INSTRUCTIONS, taken, count);
         session.delete("nothing")?;
     }
-    let bytes = memory::of_workers(machine, session, function, WORKERS)?;
-    report("clone_memory_python_kib", "KiB", bytes >> 10, u64::from(WORKERS));
+    let (held, count) = (
+        memory::hold(machine, session, function, HELD, b"{}")?,
+        u64::from(HELD.count),
+    );
+    report("clone_memory_python_kib", "KiB", held.bytes >> 10, count);
+    report("clone_wake_python", INSTRUCTIONS, held.wake_ns, count);
     Ok(())
 }
