@@ -1,11 +1,12 @@
-//! What an address space has taken from its account for pages and tables: a short list, so that the end of a task that
-//! used little costs little. When it is full, the end searches the tables instead. The pages of a snapshot's write set, which a
-//! clone began with, need no place in it: the set names them.
+//! What an address space has taken from its account for pages and tables: a list, so that the end of a task that used little
+//! costs little. When it is full, the end searches the tables instead. The account pays for what goes beyond a short one. The
+//! pages of a snapshot's write set, which a clone began with, need no place in it: the set names them.
 //!
 //! The list may name entries that own nothing any more, or twice; each is looked at before anything is freed.
 #![expect(unsafe_code, reason = "the write set is the snapshot's memory")]
 
 use super::address::PhysAddr;
+use super::page_list::PageList;
 use super::page_table::{TABLE_SPAN, index};
 use super::sparse::Population;
 use crate::account::Account;
@@ -14,8 +15,10 @@ use core::cell::Cell;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use l4::{Error, PAGE_SIZE};
 
-/// Entries of the list.
+/// Entries of the short list.
 const CAPACITY: usize = 48;
+/// Most pages in the short list, so that there is room for the tables.
+const MAX_PAGES: usize = 30;
 
 /// An entry of a table that may own a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +64,8 @@ pub(crate) struct Holdings {
     ahead: AtomicPtr<u64>,
     ahead_length: Cell<usize>,
     entries: [Cell<u64>; CAPACITY],
+    /// Pages that the short list has no room for.
+    further: PageList,
 }
 
 impl Holdings {
@@ -74,6 +79,7 @@ impl Holdings {
             ahead: AtomicPtr::new(core::ptr::null_mut()),
             ahead_length: Cell::new(0),
             entries: [const { Cell::new(0) }; CAPACITY],
+            further: PageList::new(),
         }
     }
 
@@ -84,10 +90,12 @@ impl Holdings {
     #[inline]
     pub(super) fn take_page(&self, address: u64, zeroed: bool) -> Result<PhysAddr, Error> {
         let frame = self.account.allocate_frame(zeroed)?;
-        let number = self.pages.get();
-        if self.has_room() {
-            self.entries[number].set(address & !(PAGE_SIZE - 1));
+        let (number, address) = (self.pages.get(), address & !(PAGE_SIZE - 1));
+        if number < MAX_PAGES.min(CAPACITY - self.tables.get()) {
+            self.entries[number].set(address);
             self.pages.set(number + 1);
+        } else if !self.further.push(address, &self.account) {
+            self.incomplete.set(true);
         }
         Ok(frame)
     }
@@ -114,6 +122,7 @@ impl Holdings {
     /// copied ahead. All that there are, if it is complete.
     pub(super) fn pages(&self) -> impl Iterator<Item = u64> {
         let listed = self.entries[..self.pages.get()].iter().map(Cell::get);
+        let listed = listed.chain(self.further.iter());
         listed.chain((0..self.ahead_length.get()).map(|number| self.ahead(number)))
     }
 
@@ -138,7 +147,9 @@ impl Holdings {
     ) -> Result<PhysAddr, Error> {
         let frame = self.account.allocate_frame(zeroed)?;
         let number = self.tables.get();
-        if self.has_room() {
+        if self.pages.get() + number == CAPACITY {
+            self.incomplete.set(true);
+        } else {
             let holding = Holding {
                 address: address & !(PAGE_SIZE - 1),
                 level,
@@ -198,15 +209,6 @@ impl Holdings {
         self.root.get()
     }
 
-    #[inline]
-    fn has_room(&self) -> bool {
-        let room = self.pages.get() + self.tables.get() < CAPACITY;
-        if !room {
-            self.incomplete.set(true);
-        }
-        room
-    }
-
     /// Bytes that the account may still use.
     pub(super) fn left(&self) -> u64 {
         self.account.limit().saturating_sub(self.account.used())
@@ -238,9 +240,7 @@ impl Holdings {
 
     /// Takes an entry out of the list: pages first, then tables from the leaves upwards.
     pub(super) fn pop(&self) -> Option<Holding> {
-        if let Some(last) = self.pages.get().checked_sub(1) {
-            self.pages.set(last);
-            let address = self.entries[last].get();
+        if let Some(address) = self.pop_page() {
             return Some(Holding {
                 address,
                 level: 0,
@@ -260,8 +260,19 @@ impl Holdings {
         Some(Holding::from_word(entry))
     }
 
-    /// Forgets everything: somebody else has taken it over.
+    #[inline]
+    fn pop_page(&self) -> Option<u64> {
+        let further = self.further.pop(&self.account);
+        further.or_else(|| {
+            let last = self.pages.get().checked_sub(1)?;
+            self.pages.set(last);
+            Some(self.entries[last].get())
+        })
+    }
+
+    /// Forgets everything: somebody else has taken it over, or it is given back without the list.
     pub(super) fn clear(&self) {
+        self.further.clear(&self.account);
         self.pages.set(0);
         self.tables.set(0);
         self.ahead_length.set(0);

@@ -286,7 +286,11 @@ impl Inner {
             return false;
         }
         if !self.holdings.is_complete() {
-            return self.table.release_all(&mut self.released, budget, account);
+            let done = self.table.release_all(&mut self.released, budget, account);
+            if done {
+                self.holdings.clear();
+            }
+            return done;
         }
         if self.holdings.has_ahead() {
             self.release_ahead(account, budget);

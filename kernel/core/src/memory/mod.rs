@@ -19,6 +19,7 @@ mod image;
 #[cfg(test)]
 mod journal;
 mod layout;
+mod page_list;
 pub mod page_table;
 pub mod region;
 pub mod space;

@@ -35,7 +35,8 @@ impl AddressSpace {
             found += usize::from(place.is_some());
             place.map(|place| *place = address).is_some()
         };
-        if !inner.holdings.is_complete() {
+        // More than there is room for are found in the order of their addresses.
+        if !inner.holdings.is_complete() || inner.holdings.pages().nth(MAX_WRITTEN).is_some() {
             inner.table.visit_owned(&mut { MAX_TABLES }, &mut enter);
             return Ok(found);
         }

@@ -188,7 +188,9 @@ fn what_memory_does_not_reach_for_is_left_to_faults() {
         written
     };
     for pages in 1..80 {
-        assert_eq!(written(pages, true), written(pages, false), "{pages}");
+        // The list of what was not copied ahead may take a page itself.
+        let (ahead, later) = (written(pages, true), written(pages, false));
+        assert!(later == ahead || later + 1 == ahead, "{pages}: {later}, {ahead}");
     }
     assert_eq!((written(1, true), written(80, true)), (0, set.len()));
     destroy(image);
