@@ -8,7 +8,7 @@ pub struct CapIndex(pub u32);
 
 impl CapIndex {
     /// Number of slots of a capability space; valid indices are below it.
-    pub const LIMIT: u32 = 32_768;
+    pub const LIMIT: u32 = 65_536;
     /// "No capability" in a message word.
     pub const NONE: CapIndex = CapIndex(u32::MAX);
 

@@ -173,7 +173,8 @@ impl CapTable {
     /// Frees the table's pages; all slots must be empty and no CPU may see the table any more.
     pub(crate) fn free(&self, account: &Account) {
         free_page(&self.first, account);
-        for leaf in 1..LEAVES {
+        let end = (self.end() as usize).div_ceil(SLOTS);
+        for leaf in 1..end {
             match self.far_leaf(leaf) {
                 Some(link) => free_page(link, account),
                 None => break,
