@@ -1,5 +1,7 @@
 //! What a client may have, and what holds where it said nothing.
 
+use l4::CapIndex;
+
 /// The part of a client's memory that the manager keeps for what it knows of the client: one in so many.
 const TABLE_SHARE: u64 = 16;
 
@@ -11,6 +13,11 @@ const ACTIVATION_BYTES: u64 = 1 << 10;
 const ACTION_BYTES: u64 = 4 << 10;
 /// Environment of an action that is part of that.
 const ENVIRONMENT_BYTES: u64 = 1 << 10;
+
+/// Slots of the manager's task that clients do not share: its own, and those of functions and their images.
+const OWN_SLOTS: usize = 12 << 10;
+/// Such slots for a function: its code, image, the image's account and gate, and the one that is being prepared.
+const ACTION_SLOTS: usize = 6;
 
 /// Limits and defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +35,8 @@ pub struct Limits {
     /// How long a function may take at least until it asks for its first request when it is prepared, in nanoseconds; its
     /// own timeout, if that is longer.
     pub prepare_ns: u64,
+    /// Capabilities that are held for a client's callers and workers.
+    pub slots: usize,
     /// Invocations above a nested one.
     pub depth: u32,
     /// How long an invocation waits for memory that ending workers give back, in nanoseconds.
@@ -45,6 +54,7 @@ impl Default for Limits {
             activations: 160,
             preparations: 16,
             prepare_ns: 10_000_000_000,
+            slots: 700,
             depth: 8,
             memory_wait_ns: 1_000_000_000,
             memory_retry_ns: 100_000,
@@ -53,9 +63,9 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The limits of a client with so much memory, of which [`table_bytes`] are not in its account. No client has less
-    /// than the defaults.
-    pub fn of_client(memory: u64) -> Limits {
+    /// The limits of one of so many clients, with so much memory, of which [`table_bytes`] are not in its account. No client
+    /// has less than the defaults.
+    pub fn of_client(memory: u64, clients: usize) -> Limits {
         let least = Limits::default();
         let tables = table_bytes(memory);
         let places = |sixteenths: u64, bytes: u64, least: u16| {
@@ -63,12 +73,17 @@ impl Limits {
                 .unwrap_or(u16::MAX)
                 .max(least)
         };
-        let actions = places(2, ACTION_BYTES, least.actions);
+        let slots = (CapIndex::LIMIT as usize - OWN_SLOTS) / clients.max(1);
+        let most_actions = OWN_SLOTS / ACTION_SLOTS / clients.max(1);
+        let actions = places(2, ACTION_BYTES, least.actions)
+            .min(most_actions as u16)
+            .max(least.actions);
         Limits {
             actions,
             environments: least.environments.max(u64::from(actions) * ENVIRONMENT_BYTES),
             workers: places(7, WORKER_BYTES, least.workers),
             activations: places(7, ACTIVATION_BYTES, least.activations),
+            slots: slots.max(least.slots),
             ..least
         }
     }
@@ -120,20 +135,32 @@ mod tests {
 
     #[test]
     fn memory_decides_how_much_a_client_may_have() {
-        let small = Limits::of_client(1 << 20);
+        let small = Limits::of_client(1 << 20, 100);
         assert_eq!(small, Limits::default());
         for megabytes in [64, 256, 1000, 4096, 1 << 20] {
             let memory = megabytes << 20;
-            let limits = Limits::of_client(memory);
+            let limits = Limits::of_client(memory, 1);
             assert!(limits.workers > small.workers && limits.activations > small.activations);
             let bytes = u64::from(limits.workers) * WORKER_BYTES
                 + u64::from(limits.activations) * ACTIVATION_BYTES
                 + u64::from(limits.actions) * ACTION_BYTES;
             assert!(bytes <= table_bytes(memory), "{megabytes} MiB: {bytes} bytes");
         }
-        let limits = Limits::of_client(256 << 20);
+        let limits = Limits::of_client(256 << 20, 4);
         assert!(limits.workers >= 1000 && limits.activations >= 1000);
-        assert!(Limits::of_client(1 << 30).workers >= 25_000);
-        assert_eq!(Limits::of_client(u64::MAX).workers, u16::MAX);
+        let limits = Limits::of_client(1 << 30, 1);
+        assert!(limits.workers >= 25_000 && limits.slots >= 2 * 25_000);
+        assert_eq!(Limits::of_client(u64::MAX, 1).workers, u16::MAX);
+    }
+
+    #[test]
+    fn clients_share_the_slots() {
+        for clients in [1, 2, 16, 64] {
+            let limits = Limits::of_client(1 << 40, clients);
+            let slots = clients * limits.slots + OWN_SLOTS;
+            assert!(slots <= CapIndex::LIMIT as usize, "{clients} clients: {slots}");
+        }
+        let limits = Limits::of_client(1 << 40, 4);
+        assert!(4 * usize::from(limits.actions) * ACTION_SLOTS <= OWN_SLOTS);
     }
 }

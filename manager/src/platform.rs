@@ -210,6 +210,9 @@ pub trait Platform {
     /// Drops an image that no worker uses any more.
     fn drop_image(&mut self, image: Self::Image);
 
+    /// Whether there is room for what is under way only, not for more callers that wait or workers that are kept.
+    fn is_full(&self) -> bool;
+
     /// Memory that the client's images may take together, in bytes.
     fn image_budget(&self) -> u64;
 

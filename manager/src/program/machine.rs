@@ -25,8 +25,8 @@ use manager::pieces::Pieces;
 use manager::platform::{
     Answer, DirectCalls, FreezeError, GateLimits, Launch, LaunchError, Payer, Platform, Room,
 };
+use places::WorkerPlace;
 pub(crate) use places::WorkerSlots;
-use places::{WorkerPlace, take_slot};
 
 /// What a worker's account keeps for itself when a nested call takes a part of it.
 const CALLER_RESERVE: u64 = 32 << 10;
@@ -39,7 +39,7 @@ const IMAGE_SHARE: u64 = 2;
 const DYING: usize = 64;
 
 /// Slots that are taken at the start: for reply capabilities, bodies, and what messages bring.
-const POOL_SLOTS: usize = 256;
+const POOL_SLOTS: usize = 128;
 
 /// An answer that is sent with the next wait, or before the next system call.
 #[derive(Clone, Copy)]
@@ -66,6 +66,8 @@ pub(crate) struct Machine {
     memory: u64,
     /// Empty slots.
     pool: Vec<CapIndex>,
+    /// Slots that may still be taken.
+    slots_left: usize,
     /// Where the next message's reply capability goes.
     reply_slot: CapIndex,
     /// Where the next message's capabilities go.
@@ -80,34 +82,35 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// The machine below a service. It takes more slots when there are more workers and callers than ever before.
-    pub(crate) fn new(gate: CapIndex, runtimes: &'static Runtimes) -> Result<Machine, Error> {
-        let mut pool = (0..POOL_SLOTS)
-            .map(|_| take_slot())
-            .collect::<Result<Vec<_>, _>>()?;
-        let reply_slot = pool.pop().ok_or(Error::NoSpace)?;
-        let mut offered = [CapIndex::NONE; MAX_CAPS];
-        for slot in &mut offered {
-            *slot = pool.pop().ok_or(Error::NoSpace)?;
-        }
-        let account = CapIndex::NONE;
-        let seeds = Vec::with_capacity(4);
-        Ok(Machine {
-            account,
+    /// The machine below a service. It takes more slots when there are more workers and callers than ever before, up to
+    /// `slots`.
+    pub(crate) fn new(gate: CapIndex, slots: usize, runtimes: &'static Runtimes) -> Result<Machine, Error> {
+        let mut machine = Machine {
+            account: CapIndex::NONE,
             gate,
             runtimes,
             workers: Pieces::default(),
             live_bytes: 0,
             image_bytes: 0,
             memory: 0,
-            pool,
-            reply_slot,
-            offered,
+            pool: Vec::new(),
+            slots_left: slots,
+            reply_slot: CapIndex::NONE,
+            offered: [CapIndex::NONE; MAX_CAPS],
             pending: None,
             dying: VecDeque::with_capacity(2 * DYING),
             last_limit: 0,
-            seeds,
-        })
+            seeds: Vec::with_capacity(4),
+        };
+        machine.reply_slot = machine.take_slot()?;
+        for index in 0..MAX_CAPS {
+            machine.offered[index] = machine.take_slot()?;
+        }
+        for _ in 0..POOL_SLOTS {
+            let slot = machine.take_slot()?;
+            machine.pool.push(slot);
+        }
+        Ok(machine)
     }
 
     /// The client's account from now on.
@@ -252,14 +255,15 @@ impl Platform for Machine {
 
     fn launch(&mut self, program: &Box<Program>, launch: Launch) -> Result<(), LaunchError> {
         self.flush();
-        let slots = self.open_account(launch)?;
+        let launched = self.launched_slots(launch.worker.index)?;
+        let account = self.open_account(launch)?;
         let capabilities = [
-            MapEntry::copy(slots.account, CapIndex::FACTORY, Rights::CLIENT),
+            MapEntry::copy(account, CapIndex::FACTORY, Rights::CLIENT),
             self.minted(Sender::Worker(launch.worker), CapIndex::PARENT),
             self.minted(Sender::Log(launch.worker), CapIndex::LOG),
         ];
         let task = loader::Launch {
-            account: slots.account,
+            account,
             scheduler: CapIndex::SCHEDULER,
             placement: placement(&launch),
             handler: self.gate,
@@ -268,21 +272,19 @@ impl Platform for Machine {
             arguments: None,
         };
         let supervisor = (self.gate, Sender::Worker(launch.worker).label());
-        program
-            .launch(&task, supervisor, slots.launched)
-            .map_err(|error| {
-                let _ = Task(CapIndex::TASK).delete(slots.account);
-                match error {
-                    LoadError::Kernel {
-                        error: Error::NoMemory,
-                        ..
-                    } => LaunchError::LimitTooLow,
-                    LoadError::Kernel { error, .. } => LaunchError::Refused(error),
-                    LoadError::Elf(_) | LoadError::ImagesOverlap | LoadError::BadArguments => {
-                        LaunchError::Refused(Error::Invalid)
-                    }
+        program.launch(&task, supervisor, launched).map_err(|error| {
+            let _ = Task(CapIndex::TASK).delete(account);
+            match error {
+                LoadError::Kernel {
+                    error: Error::NoMemory,
+                    ..
+                } => LaunchError::LimitTooLow,
+                LoadError::Kernel { error, .. } => LaunchError::Refused(error),
+                LoadError::Elf(_) | LoadError::ImagesOverlap | LoadError::BadArguments => {
+                    LaunchError::Refused(Error::Invalid)
                 }
-            })?;
+            }
+        })?;
         self.note_limit(&launch);
         Ok(())
     }
@@ -316,14 +318,18 @@ impl Platform for Machine {
     ) -> Result<(), LaunchError> {
         let seed = self.seed();
         self.flush();
-        let slots = self.open_account(launch)?;
+        let task = match image.is_unrecorded() {
+            true => Some(self.task_slot(launch.worker.index)?),
+            false => None,
+        };
+        let account = self.open_account(launch)?;
         let mut entries = [self.minted(Sender::Log(launch.worker), CapIndex::LOG); 3];
         let supervisor = program.supervisor_slots();
         for (entry, slot) in entries[1..].iter_mut().zip(supervisor) {
             *entry = self.minted(Sender::Worker(launch.worker), *slot);
         }
         let spawn = Spawn {
-            account: slots.account,
+            account,
             scheduler: CapIndex::SCHEDULER,
             place: placement(&launch),
             handler: (self.gate, Sender::Fault(launch.worker).label()),
@@ -332,12 +338,11 @@ impl Platform for Machine {
         let utcb = Utcb::current();
         // What the request lends stays with its activation, so there is nothing to discard afterwards.
         let (tag, _) = encode(utcb, request, seed);
-        let task = [slots.launched.task];
-        utcb.set_receive_slots(if image.is_unrecorded() { &task } else { &[] });
+        utcb.set_receive_slots(task.as_slice());
         let spawned = image.snapshot().spawn_with(&spawn, tag);
         utcb.set_receive_slots(&[]);
         spawned.map_err(|error| {
-            let _ = Task(CapIndex::TASK).delete(slots.account);
+            let _ = Task(CapIndex::TASK).delete(account);
             match error {
                 Error::NoMemory => LaunchError::LimitTooLow,
                 error => LaunchError::Refused(error),
@@ -378,6 +383,10 @@ impl Platform for Machine {
         self.flush();
         self.image_bytes -= image.bytes();
         image.delete();
+    }
+
+    fn is_full(&self) -> bool {
+        self.is_short_of_slots()
     }
 
     fn image_budget(&self) -> u64 {

@@ -189,7 +189,7 @@ impl Registry {
             index,
             cpu,
             slots,
-            limits: Limits::of_client(self.client_memory),
+            limits: Limits::of_client(self.client_memory, self.seats.len()),
             runtimes: self.runtimes,
             show_logs: self.show_logs,
         };

@@ -60,7 +60,7 @@ struct Seat {
 /// # Errors
 /// The kernel's, when the seat can't be set up.
 pub(crate) fn serve(setup: Setup, vacated: fn(usize)) -> Result<(), Error> {
-    let machine = Machine::new(setup.slots.gate, setup.runtimes)?;
+    let machine = Machine::new(setup.slots.gate, setup.limits.slots, setup.runtimes)?;
     let client_gate = Slot::allocate()?.filled().leak();
     let client_gone = Slot::allocate()?.filled().leak();
     let mut seat = Seat {

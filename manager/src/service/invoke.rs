@@ -174,6 +174,10 @@ impl<P: Platform> Service<P> {
         if self.activations.is_full() && !self.forget_oldest_result() {
             return Err(self.too_many_activations());
         }
+        if self.platform.is_full() && !self.end_longest_idle() {
+            let limit = self.activations.len() as u64;
+            return Err(FaasError::TooManyActivations { limit });
+        }
         Ok((id, inherited))
     }
 

@@ -385,5 +385,6 @@ impl<P: Platform> Service<P> {
             && worker.uses < config.reuse_limit
             && worker.version == action.version
             && worker.payer == Payer::Client
+            && !self.platform.is_full()
     }
 }

@@ -1,6 +1,6 @@
 //! Messages of the seat's loop: answers on their way, and slots for what comes.
 
-use super::{Machine, Pending, drop_cap, take_slot};
+use super::{Machine, Pending, drop_cap};
 use l4::syscall::{self, Received};
 use l4::{CapIndex, Tag, Utcb};
 use l4_rpc::MAX_CAPS;
@@ -50,12 +50,24 @@ impl Machine {
         }
     }
 
-    /// Takes more slots if there are few in the pool. The allocator has far more than a client can have workers and callers.
+    /// Takes more slots if there are few in the pool, as far as the client may have them.
     fn fill_pool(&mut self) {
-        if self.pool.len() < POOL_RESERVE {
-            let more = (0..POOL_STEP).map_while(|_| take_slot().ok());
-            self.pool.extend(more);
+        let mut missing = if self.pool.len() < POOL_RESERVE {
+            POOL_STEP
+        } else {
+            0
+        };
+        while missing > 0
+            && let Ok(slot) = self.take_slot()
+        {
+            self.pool.push(slot);
+            missing -= 1;
         }
+    }
+
+    /// Whether the slots suffice for what is under way only.
+    pub(super) fn is_short_of_slots(&self) -> bool {
+        self.pool.len() < POOL_RESERVE && self.slots_left == 0
     }
 
     /// The slots that were offered for capabilities.

@@ -35,34 +35,56 @@ pub(super) struct WorkerPlace {
     pub(super) limit: u64,
 }
 
-/// An empty slot that stays taken.
-pub(super) fn take_slot() -> Result<CapIndex, Error> {
-    Slot::allocate().map(|slot| slot.filled().leak())
-}
-
 impl Machine {
-    /// The slots of a place, which are taken when the place is used for the first time.
-    fn slots(&mut self, place: u16) -> Result<WorkerSlots, Error> {
-        let slots = &mut self.workers.reach(place).slots;
-        for slot in [
-            &mut slots.account,
-            &mut slots.launched.task,
-            &mut slots.launched.thread,
-        ] {
-            if *slot == CapIndex::NONE {
-                *slot = take_slot()?;
-            }
+    /// An empty slot that stays taken.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`] if this client has as many as it may.
+    pub(super) fn take_slot(&mut self) -> Result<CapIndex, Error> {
+        if self.slots_left == 0 {
+            return Err(Error::NoSpace);
         }
-        Ok(*slots)
+        let slot = Slot::allocate()?.filled().leak();
+        self.slots_left -= 1;
+        Ok(slot)
     }
 
-    /// An account for a new worker, in the slots of its place.
-    pub(super) fn open_account(&mut self, launch: Launch) -> Result<WorkerSlots, LaunchError> {
-        let slots = self.slots(launch.worker.index).map_err(LaunchError::Refused)?;
-        match Factory(self.account_of(launch.payer)).create_factory(launch.memory, slots.account) {
+    /// A slot of a place, which is taken when it is needed for the first time.
+    fn place_slot(
+        &mut self,
+        place: u16,
+        which: fn(&mut WorkerSlots) -> &mut CapIndex,
+    ) -> Result<CapIndex, LaunchError> {
+        let known = *which(&mut self.workers.reach(place).slots);
+        if known != CapIndex::NONE {
+            return Ok(known);
+        }
+        // Slots come back when others end.
+        let slot = self.take_slot().map_err(|_| LaunchError::Later)?;
+        *which(&mut self.workers[place].slots) = slot;
+        Ok(slot)
+    }
+
+    /// The slot for a worker's task, of which most clones need none.
+    pub(super) fn task_slot(&mut self, place: u16) -> Result<CapIndex, LaunchError> {
+        self.place_slot(place, |slots| &mut slots.launched.task)
+    }
+
+    /// The slots for task and thread of a worker that begins from the file.
+    pub(super) fn launched_slots(&mut self, place: u16) -> Result<Launched, LaunchError> {
+        Ok(Launched {
+            task: self.task_slot(place)?,
+            thread: self.place_slot(place, |slots| &mut slots.launched.thread)?,
+        })
+    }
+
+    /// An account for a new worker, in the slot of its place.
+    pub(super) fn open_account(&mut self, launch: Launch) -> Result<CapIndex, LaunchError> {
+        let slot = self.place_slot(launch.worker.index, |slots| &mut slots.account)?;
+        match Factory(self.account_of(launch.payer)).create_factory(launch.memory, slot) {
             Ok(_) => {
                 self.bury(DYING);
-                Ok(slots)
+                Ok(slot)
             }
             Err(Error::NoMemory) => Err(LaunchError::Later),
             Err(error) => Err(LaunchError::Refused(error)),

@@ -67,6 +67,7 @@ pub(super) struct Machine {
     pub(super) returning: Vec<(u64, Payer, u64)>,
     pub(super) refuse_launch: Option<LaunchError>,
     pub(super) refuse_load: bool,
+    pub(super) is_full: bool,
     pub(super) refuse_copy: bool,
     pub(super) bad_dataspace: bool,
     next_cap: u32,
@@ -319,6 +320,10 @@ impl Platform for Machine {
             "dropped while it is used"
         );
         self.memory += IMAGE_BYTES;
+    }
+
+    fn is_full(&self) -> bool {
+        self.is_full
     }
 
     fn image_budget(&self) -> u64 {

@@ -257,6 +257,31 @@ fn code_and_names_that_make_no_sense_are_refused() {
 }
 
 #[test]
+fn without_room_idle_workers_go_and_then_callers_are_refused() {
+    let mut service = service().with_action("f", config(StartMode::Warm));
+    service.call("f");
+    let idle = service.newest();
+    service.ready(idle);
+    service.done(idle, Sent::Short(b""));
+    assert_eq!(service.counters().workers_idle, 1);
+    service.platform().is_full = true;
+    let call = service.call("f");
+    assert_eq!(service.counters().workers_idle, 0, "its worker made room");
+    assert_eq!(service.seen(call), None);
+    let refused = service.call("f");
+    assert_eq!(
+        service.error(refused),
+        &FaasError::TooManyActivations { limit: 1 }
+    );
+    let busy = service.newest();
+    service.ready(busy);
+    service.done(busy, Sent::Short(b"out"));
+    assert_eq!(service.result(call).1, b"out");
+    assert_eq!(service.counters().workers_live, 0, "nobody is kept");
+    service.close_and_check();
+}
+
+#[test]
 fn environments_are_limited_together() {
     let limits = Limits {
         environments: 30,

@@ -51,6 +51,7 @@ enum Step {
     RefuseLaunch(u8),
     RefuseFreeze(u8),
     ImageBudget(u64),
+    Full(bool),
     Refuse {
         load: bool,
         copy: bool,
@@ -79,6 +80,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => prop_oneof![0..1000u64, 0..2 * TIMEOUT_NS].prop_map(Step::Pass),
         1 => (0..4u8).prop_map(Step::RefuseLaunch),
         1 => (0..4u8).prop_map(Step::RefuseFreeze),
+        1 => any::<bool>().prop_map(Step::Full),
         1 => (0..3u64).prop_map(|images| Step::ImageBudget(images * IMAGE_BYTES)),
         1 => (any::<bool>(), any::<bool>(), any::<bool>())
             .prop_map(|(load, copy, bad)| Step::Refuse { load, copy, bad }),
@@ -132,6 +134,7 @@ fn spoil(machine: &mut Machine, step: Step) {
             };
         }
         Step::ImageBudget(bytes) => machine.image_budget = bytes,
+        Step::Full(is_full) => machine.is_full = is_full,
         Step::Refuse { load, copy, bad } => {
             (machine.refuse_load, machine.refuse_copy, machine.bad_dataspace) = (load, copy, bad);
         }
@@ -256,9 +259,11 @@ fn take(service: &mut TestService, step: Step, calls: &mut Vec<CapIndex>) {
             let _ = service.cancel(worker, number);
         }
         Step::Pass(nanoseconds) => service.pass(nanoseconds),
-        Step::RefuseLaunch(_) | Step::RefuseFreeze(_) | Step::ImageBudget(_) | Step::Refuse { .. } => {
-            spoil(service.platform(), step)
-        }
+        Step::RefuseLaunch(_)
+        | Step::RefuseFreeze(_)
+        | Step::ImageBudget(_)
+        | Step::Full(_)
+        | Step::Refuse { .. } => spoil(service.platform(), step),
     }
     service.check();
 }
