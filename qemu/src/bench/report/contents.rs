@@ -185,8 +185,8 @@ pub(super) const SERIES: &[Series] = &[
     Series {
         key: "burst",
         title: "Bursts",
-        text: "Requests for one function on one core, as many at once as the service takes of a client (128): what each costs until \
-               all are answered.",
+        text: "Requests at once for one function on one core, each in a clone of its own: what each costs until all are answered. \
+               Without the manager, each is made by a thread of the client's.",
         x: Axis {
             label: "requests",
             scale: Scale::Steps,
