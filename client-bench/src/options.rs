@@ -20,7 +20,7 @@ client-bench: invokes a function again and again and shows how long each phase t
       --mode=MODE        snapshot: begin each time from the initialised function; boot: load it afresh each time;
                          warm: keep it (as the function's manifest says, else snapshot, if that is possible);
                          hold: keep many alive at once, and show what each takes and the time to wake it; needs 'debug'
-      --copying=WHEN         eager: begin from the snapshot with copies of the pages that the first invocation changed;
+      --copying=WHEN         eager: begin from the snapshot with copies of the pages that the first two invocations changed;
                          lazy: copy each page when it is changed (as the function's manifest says, else eager)
       --instances=N      so many in mode hold (100)
       --by-manager       have the manager make each call, also those that don't need it

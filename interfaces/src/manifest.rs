@@ -47,7 +47,7 @@ pub enum StartMode {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Copying {
-    /// Of the pages that the first invocation changed, when it begins; of others, when it changes them.
+    /// Of the pages that the first two invocations both changed, when it begins; of others, when it changes them.
     #[default]
     Eager,
     /// When it changes them.

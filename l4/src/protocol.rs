@@ -94,7 +94,7 @@ pub mod snapshot {
     pub const INFO: u64 = 2;
     /// Make a gate each call of which begins a task: see [`crate::object::GateBinding`].
     pub const BIND: u64 = 3;
-    /// Say whose pages later clones begin with: a clone's, or none and the label and first word of an answer.
+    /// Say whose pages later clones begin with: a clone's; or none, label and first word of an answer, number of clones.
     pub const RECORD: u64 = 4;
 }
 

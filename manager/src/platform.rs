@@ -189,7 +189,7 @@ pub trait Platform {
     ) -> Result<(), LaunchError>;
 
     /// A worker that began from an image has given its first result: clones of an image that copies eagerly begin with the pages
-    /// that this one has written, unless those of another one are known already.
+    /// that this one has written and some others have, unless these are known already.
     fn record(&mut self, worker: u16, image: &mut Self::Image);
 
     /// How many pages clones of an image begin with, because an earlier one wrote them.

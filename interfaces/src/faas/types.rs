@@ -211,7 +211,7 @@ pub struct ImageInfo {
     pub tables: u64,
     /// Snapshots below it.
     pub depth: u32,
-    /// Pages that workers begin with copies of, because the first invocation changed them; 0 before it has ended.
+    /// Pages that workers begin with copies of, because the first two invocations changed them; 0 before these have ended.
     pub written: u64,
     /// How long it took to prepare.
     pub prepare_ns: u64,

@@ -95,7 +95,8 @@ impl Snapshot {
 
     /// Makes the pages that `clone`, a task begun from this snapshot, has written until now its write set: tasks that begin
     /// later have copies of them from the start, and pay for them. Returns their number. A snapshot gets a write set once, of
-    /// at most 128 pages.
+    /// at most 128 pages. If [`Self::record_answers`] asked for more than one clone, this is one of them, and the result 0 unless it
+    /// is the last.
     ///
     /// # Errors
     /// [`Error::Invalid`] if it is no clone of this snapshot; [`Error::Exists`] if there is a write set, or one is being made;
@@ -105,14 +106,21 @@ impl Snapshot {
         request(self.0, SNAPSHOT, &[snapshot::RECORD, clone.word()])
     }
 
-    /// The same with the pages of the first clone of a spawn gate that has ended with an answer whose label and first word are
-    /// these. The snapshot's account pays at once.
+    /// The same with the pages that `clones` clones have all written: the next ones of a spawn gate that end with an answer whose
+    /// label and first word are these. The snapshot's account pays at once.
     ///
     /// # Errors
-    /// [`Error::Exists`] if there is a write set, or this was done before; [`Error::Again`] and [`Error::NoMemory`] as for
-    /// [`Self::record`].
-    pub fn record_answer(self, label: i64, first_word: u64) -> Result<(), Error> {
-        let words = [snapshot::RECORD, CapIndex::NONE.word(), label as u64, first_word];
+    /// [`Error::Exists`] if there is a write set, or this was done before; [`Error::Invalid`] without a clone; [`Error::Again`] and
+    /// [`Error::NoMemory`] as for [`Self::record`].
+    pub fn record_answers(self, (label, first_word): (i64, u64), clones: u32) -> Result<(), Error> {
+        let none = CapIndex::NONE.word();
+        let words = [
+            snapshot::RECORD,
+            none,
+            label as u64,
+            first_word,
+            u64::from(clones),
+        ];
         request(self.0, SNAPSHOT, &words).map(drop)
     }
 

@@ -10,6 +10,9 @@ use l4re::start::current_thread;
 use l4re::{OwnedCap, Slot};
 use manager::platform::{DirectCalls, FreezeError, GateLimits};
 
+/// How many workers are asked what they wrote: one request may be unlike all others.
+const RECORDED: u32 = 2;
+
 /// A frozen worker.
 pub(crate) struct Image {
     snapshot: OwnedCap,
@@ -18,7 +21,7 @@ pub(crate) struct Image {
     /// Begins clones for clients.
     gate: Option<OwnedCap>,
     bytes: u64,
-    /// Clones shall begin with the pages that another one has written, and it is not known here that any has been recorded.
+    /// Clones shall begin with the pages that others have written, and it is not known here that these have been recorded.
     is_unrecorded: bool,
 }
 
@@ -60,12 +63,12 @@ impl Image {
         self.is_unrecorded
     }
 
-    /// Has clones begin with the pages that this one has written, unless those of one are known that the kernel has chosen.
+    /// Has clones begin with the pages that this one has written, as far as others have, which the kernel may have chosen.
     pub(crate) fn record(&mut self, clone: CapIndex) {
         match self.snapshot().record(clone) {
-            Ok(_) | Err(Error::Exists) => self.is_unrecorded = false,
-            // It has ended meanwhile, or began when it was not asked for its task.
-            Err(_) => {}
+            // More are needed; or it has ended meanwhile, or began when it was not asked for its task.
+            Ok(0) | Err(Error::NotFound | Error::Invalid) => {}
+            Ok(_) | Err(_) => self.is_unrecorded = false,
         }
     }
 
@@ -130,11 +133,10 @@ pub(crate) fn freeze(
     let task = slots.launched.task;
     let snapshot = Slot::fill(|slot| Snapshot::freeze(task, reply, slot)).map_err(refused)?;
     let prepared = Snapshot(snapshot.index()).prepare();
-    let (label, first_word) = direct::RESULT;
     let is_unrecorded = prepared.is_ok()
         && copying == Copying::Eager
         && Snapshot(snapshot.index())
-            .record_answer(label, first_word)
+            .record_answers(direct::RESULT, RECORDED)
             .is_ok();
     let account = Factory(slots.account);
     let sizes = prepared

@@ -13,6 +13,7 @@ pub(crate) const TESTS: &[Test] = tests![write_sets:
     clones_begin_with_what_another_one_wrote,
     a_write_set_is_made_once_and_of_a_clone,
     a_clone_that_answers_is_recorded_at_its_end,
+    what_several_clones_wrote_is_what_all_of_them_wrote,
     clones_with_little_memory_begin_without,
 ];
 
@@ -71,11 +72,12 @@ fn a_write_set_is_made_once_and_of_a_clone() -> TestResult {
     check_eq!(snapshot.record(weak_clone.index()), Err(Error::NotPermitted));
     check_eq!(snapshot.info()?.written, 0);
     // Who asked for that of an answer may still be told a clone.
-    check_eq!(snapshot.record_answer(1, 2), Ok(()));
-    check_eq!(snapshot.record_answer(1, 2), Err(Error::Exists));
+    check_eq!(snapshot.record_answers((1, 2), 0), Err(Error::Invalid));
+    check_eq!(snapshot.record_answers((1, 2), 1), Ok(()));
+    check_eq!(snapshot.record_answers((1, 2), 1), Err(Error::Exists));
     check!(snapshot.record(clone.task.index())? > 0);
     check_eq!(snapshot.record(clone.task.index()), Err(Error::Exists));
-    check_eq!(snapshot.record_answer(1, 2), Err(Error::Exists));
+    check_eq!(snapshot.record_answers((1, 2), 1), Err(Error::Exists));
     clone.end()
 }
 
@@ -87,7 +89,7 @@ fn a_clone_that_answers_is_recorded_at_its_end() -> TestResult {
     let own_pages =
         || gate_worker::call(gate.cap.index(), Work::Account, 0, NEVER).map(|_| Utcb::current().word(1));
     let before = own_pages();
-    snapshot.record_answer(ANSWER, PAGES)?;
+    snapshot.record_answers((ANSWER, PAGES), 1)?;
     // Other answers, and no answer.
     check_eq!(gate.call(Work::Dirty, PAGES + 10), Ok(PAGES + 10));
     check!(gate.call(Work::Exit, PAGES).is_err());
@@ -108,11 +110,34 @@ fn a_clone_that_answers_is_recorded_at_its_end() -> TestResult {
     Ok(())
 }
 
+fn what_several_clones_wrote_is_what_all_of_them_wrote() -> TestResult {
+    let template = Template::new()?;
+    let snapshot = template.snapshot();
+    // They change different pages of the heap, the same variables, and the stack.
+    snapshot.record_answers((1, 2), 3)?;
+    let mut used = 0;
+    for (label, value) in [(0x1000, 3), (0x2000, 3), (0x3000, 5)] {
+        let clone = template.spawn(label, 200, Do::Add, value)?;
+        check_eq!(hear(label)?, Said::after(value));
+        let pages = snapshot.record(clone.task.index())?;
+        check_eq!(pages, snapshot.info()?.written);
+        check_eq!(pages > 0, label == 0x3000);
+        used = Factory(clone.account.index()).info()?.used;
+        clone.end()?;
+    }
+    // Less than each of them: what the page of the heap takes.
+    let clone = template.spawn(0x4000, 200, Do::Add, 9)?;
+    check!(Factory(clone.account.index()).info()?.used < used);
+    check_eq!(hear(0x4000)?, Said::after(9));
+    check_eq!(Factory(clone.account.index()).info()?.used, used);
+    clone.end()
+}
+
 fn clones_with_little_memory_begin_without() -> TestResult {
     let template = gate_worker::Template::new()?;
     let gate = template.gate()?;
     let snapshot = Snapshot(template.snapshot.index());
-    snapshot.record_answer(ANSWER, 40)?;
+    snapshot.record_answers((ANSWER, 40), 1)?;
     check_eq!(gate.call(Work::Dirty, 40), Ok(40));
     settled_counters()?;
     check!(snapshot.info()?.written >= 40);

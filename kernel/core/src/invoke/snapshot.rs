@@ -46,8 +46,8 @@ pub(super) fn operate(call: &Call) -> Result<Outcome, Error> {
     }
 }
 
-/// Says whose pages later clones are to begin with: those of the clone that word 1 names, or of the first one that answers with the
-/// label and first word in words 2 and 3.
+/// Says whose pages later clones are to begin with: those of the clone that word 1 names, or of the next ones, as many as word 4
+/// says, that answer with the label and first word in words 2 and 3.
 fn record(call: &Call, target: Ref<Snapshot>) -> Result<Outcome, Error> {
     if !target.is_ready() {
         return Err(Error::Again);
@@ -55,7 +55,11 @@ fn record(call: &Call, target: Ref<Snapshot>) -> Result<Outcome, Error> {
     let pages = match call.optional::<Task>(1, Rights::STRONG)? {
         Some(clone) => target.record(clone)?,
         None => {
-            target.record_answer(call.word(2)? as i64, call.word(3)?)?;
+            let clones = u32::try_from(call.word(4)?).map_err(|_| Error::Invalid)?;
+            if clones == 0 {
+                return Err(Error::Invalid);
+            }
+            target.record_answers((call.word(2)? as i64, call.word(3)?), clones)?;
             0
         }
     };

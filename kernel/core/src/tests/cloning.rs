@@ -52,8 +52,8 @@ pub(super) enum Recorded {
     Never,
     /// A clone that ended before anything else happens has written [`WRITTEN`].
     Before,
-    /// The first clone that answers like this.
-    Answer(i64, u64),
+    /// So many clones that answer like this.
+    Answers(i64, u64, u32),
 }
 
 /// The snapshot has so much memory that clones may write, of which the first half is there.
@@ -120,9 +120,12 @@ impl Cloning {
                 assert_eq!(snapshot.written(), WRITTEN);
                 reaper::destroy(account.erase());
             }
-            Recorded::Answer(label, first) => {
-                assert_eq!(snapshot.record_answer(label, first), Ok(()));
-                assert_eq!(snapshot.record_answer(label, first), Err(Error::Exists));
+            Recorded::Answers(label, first, clones) => {
+                assert_eq!(snapshot.record_answers((label, first), clones), Ok(()));
+                assert_eq!(
+                    snapshot.record_answers((label, first), clones),
+                    Err(Error::Exists)
+                );
             }
         }
     }

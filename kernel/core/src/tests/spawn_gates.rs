@@ -305,7 +305,7 @@ fn the_first_clone_with_the_right_answer_is_recorded_at_its_end() {
     for (answer, is_right) in [(Op::call(ANSWER, NUMBER), true), (Op::call(ANSWER, 8), false)] {
         let [first, second] = writes();
         let mut cloning = Cloning::new(&[vec![first, second, answer]]);
-        cloning.recorded = Recorded::Answer(1, NUMBER);
+        cloning.recorded = Recorded::Answers(1, NUMBER, 1);
         let scripts = [vec![request(SPAWN), request(SPAWN), info()], vec![], vec![]];
         let outcomes = anywhere(&cloning, &scripts, 0, |stories| {
             assert_eq!(stories[0].1, End::Finished);
@@ -324,6 +324,23 @@ fn the_first_clone_with_the_right_answer_is_recorded_at_its_end() {
             ];
             anywhere(&cloning, &scripts, 0, |_| ());
         }
+    }
+}
+
+#[test]
+fn what_several_clones_wrote_is_known_after_the_last_of_them() {
+    let info = || Op::object(SNAPSHOT, l4::protocol::SNAPSHOT, &[snapshot::INFO]);
+    let [first, second] = WRITTEN.map(Op::Touch);
+    let mut cloning = Cloning::new(&[vec![first, second, Op::call(ANSWER, NUMBER)]]);
+    for (clones, calls, expected) in [(1, 2, 2), (2, 4, 2), (5, 4, 0)] {
+        cloning.recorded = Recorded::Answers(1, NUMBER, clones);
+        let mut script = vec![request(SPAWN); calls];
+        script.push(info());
+        let outcomes = anywhere(&cloning, &[script, vec![], vec![]], 0, |_| ());
+        let most = outcomes
+            .iter()
+            .map(|stories| pages_recorded(&stories[0].0[calls]));
+        assert_eq!(most.max(), Some(expected));
     }
 }
 

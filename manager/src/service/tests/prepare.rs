@@ -391,7 +391,7 @@ fn written(service: &mut TestService, name: &str) -> u64 {
 }
 
 #[test]
-fn the_first_worker_with_a_result_is_recorded_for_each_image() {
+fn workers_with_a_result_are_recorded_for_each_image() {
     let mut service = service().with_action("f", snapshot());
     let failing = service.call("f");
     let worker = service.newest();
