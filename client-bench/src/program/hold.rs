@@ -165,8 +165,9 @@ impl<'a> Holder<'a, '_> {
         let count = self.options.instances;
         format!(
             "{live} of {count} instances are alive at once: the manager ended others, as it does when the client's memory is \
-             used up (each has the right to {} KiB) or when the function's manifest says so; take fewer with \
-             --instances, a lower limit with --memory, or give the manager more memory in the boot script",
+             used up (each has the right to {} KiB), when its share of the manager's capability slots is (two for each), or when \
+             the function's manifest says so; take fewer with --instances, a lower limit with --memory, or give the manager more \
+             memory in the boot script",
             limit_bytes >> 10
         )
     }
