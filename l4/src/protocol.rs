@@ -75,8 +75,12 @@ pub mod task {
     /// Give back the contents of a range of anonymous memory; it reads as zeroes afterwards.
     pub const DISCARD: u64 = 9;
 
-    /// Make a snapshot of the task, which ends with that: the reply capability of its only thread's call.
+    /// Make a snapshot of the task, which ends with that: the reply capability of its only thread's call, or the thread itself
+    /// after [`super::thread::RESTORE`].
     pub const FREEZE: u64 = 10;
+
+    /// Map what a range shows of sealed dataspaces, to be read.
+    pub const SHOW: u64 = 11;
 
     /// Flag of [`UNMAP`]: also this slot, not only what was derived from it.
     pub const UNMAP_SELF: u64 = 1;
@@ -96,6 +100,14 @@ pub mod snapshot {
     pub const BIND: u64 = 3;
     /// Say whose pages later clones begin with: a clone's; or none, label and first word of an answer, number of clones.
     pub const RECORD: u64 = 4;
+    /// What the thread goes on with: see [`crate::object::CallRegisters`].
+    pub const REGISTERS: u64 = 5;
+    /// Find the region at or behind an address, and tell which of some dataspaces it shows.
+    pub const REGION: u64 = 6;
+    /// Find pages of the region at an address, and perhaps copy them to a dataspace.
+    pub const PAGES: u64 = 7;
+    /// Find the first slot in use from an index on.
+    pub const SLOT: u64 = 8;
 }
 
 /// Operations of [`THREAD`].
@@ -124,6 +136,8 @@ pub mod thread {
     pub const RANDOM: u64 = 15;
     /// Set the handler gate to the calling thread's.
     pub const SHARE_HANDLER: u64 = 16;
+    /// Give a thread that never ran the registers and the UTCB of one that waits for an answer.
+    pub const RESTORE: u64 = 17;
 
     /// Flag of [`EX_REGS`]: end a blocked IPC with "cancelled".
     pub const EX_REGS_CANCEL: u64 = 0x10000;

@@ -11,6 +11,7 @@ mod irq;
 mod scheduler;
 mod snapshot;
 mod spawn_gate;
+mod storing;
 mod task;
 mod thread;
 
@@ -25,6 +26,7 @@ pub use spawn_gate::{
     CLONE_DEPTH_MAX, CLONE_HEAD_WORDS, CallFailure, CloneFailure, FailureReason, GateBinding, GateCounts,
     SpawnGate, bind_words,
 };
+pub use storing::{CallRegisters, FOUND_MAX, ImagePages, Shown, StoredBacking, StoredRegion, stored_region};
 pub use task::{MapEntry, RegionInfo, Task};
 pub use thread::{Thread, ThreadStats};
 

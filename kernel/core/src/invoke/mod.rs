@@ -10,6 +10,7 @@ mod scheduler;
 mod snapshot;
 mod spawn;
 mod spawn_gate;
+mod storing;
 mod task;
 mod thread;
 

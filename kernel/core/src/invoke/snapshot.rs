@@ -1,7 +1,7 @@
 //! Operations of snapshots, and the one that makes a task one.
 
 use super::call::{Call, Outcome};
-use super::{spawn, spawn_gate};
+use super::{spawn, spawn_gate, storing};
 use crate::capability::{Slot, SlotState};
 use crate::object::Ref;
 use crate::objects::{Snapshot, Task};
@@ -42,6 +42,10 @@ pub(super) fn operate(call: &Call) -> Result<Outcome, Error> {
             call.need(Rights::STRONG)?;
             record(call, target)
         }
+        snapshot::REGISTERS | snapshot::REGION | snapshot::PAGES | snapshot::SLOT => {
+            call.need(Rights::STRONG)?;
+            storing::read(call, target)
+        }
         _ => Err(Error::NoSystemCall),
     }
 }
@@ -69,13 +73,15 @@ fn record(call: &Call, target: Ref<Snapshot>) -> Result<Outcome, Error> {
     })
 }
 
-/// Makes a task a snapshot: word 1 is the slot of the reply capability for its thread's call.
+/// Makes a task a snapshot: word 1 is the slot of the reply capability for its thread's call, or of the thread itself if that
+/// got the registers of one that waits.
 pub(super) fn freeze(call: &Call, task: Ref<Task>) -> Result<Outcome, Error> {
     call.need(Rights::WRITE | Rights::DELETE)?;
     let own = call.task();
-    let reply = own.caps.slot(call.slot(1)?).map(Slot::read);
-    let Some(SlotState::Reply(caller, number)) = reply else {
-        return Err(Error::NotFound);
+    let (thread, number) = match own.caps.slot(call.slot(1)?).map(Slot::read) {
+        Some(SlotState::Reply(caller, number)) => (caller, Some(number)),
+        Some(SlotState::Object(_)) => (call.argument(1, Rights::STRONG)?, None),
+        _ => return Err(Error::NotFound),
     };
-    call.create(|| Snapshot::create(task, caller, number))
+    call.create(|| Snapshot::create(task, thread, number))
 }

@@ -36,6 +36,7 @@ pub(super) fn operate(call: &Call) -> Result<Outcome, Error> {
                 .ok_or(Error::Invalid)?;
             call.answer(&[task.space.protect(call.word(1)?, call.word(2)?, access)?])
         }
+        task::SHOW => call.answer(&[task.space.show_sealed(call.word(1)?, call.word(2)?)?]),
         task::DISCARD => call.answer(&[task.space.discard(call.word(1)?, call.word(2)?)?]),
         _ => Err(Error::NoSystemCall),
     }

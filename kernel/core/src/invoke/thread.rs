@@ -41,6 +41,7 @@ fn change(call: &Call, target: Ref<Thread>, operation: u64) -> Result<Outcome, E
         thread::SET_BASES => set_bases(call, target),
         thread::SET_PERSONALITY => set_personality(call, target),
         thread::SET_FAULT_ENTRY => set_fault_entry(call, target),
+        thread::RESTORE => super::storing::restore(call, target),
         _ if target != call.thread => Err(Error::Invalid),
         thread::YIELD => {
             schedule::yield_slice(Cpu::this(), target);
@@ -78,7 +79,7 @@ fn stats(call: &Call, target: Ref<Thread>) -> Result<Outcome, Error> {
     ])
 }
 
-fn user_address(address: u64) -> Result<u64, Error> {
+pub(super) fn user_address(address: u64) -> Result<u64, Error> {
     if address < USER_END {
         Ok(address)
     } else {

@@ -133,6 +133,22 @@ impl Dataspace {
         Ok(())
     }
 
+    /// Copies the contents of a frame that somebody keeps to the page at `offset`.
+    ///
+    /// # Errors
+    /// As [`Self::write`], and [`Error::Invalid`] if the offset is no multiple of the page size.
+    pub(super) fn copy_frame_in(&self, offset: u64, kept: PhysAddr) -> Result<(), Error> {
+        self.check_range(offset, PAGE_SIZE)?;
+        if !offset.is_multiple_of(PAGE_SIZE) {
+            return Err(Error::Invalid);
+        }
+        let page = offset / PAGE_SIZE;
+        let state = self.lock_for_write(page)?;
+        // Others may have the page mapped: no plain copy.
+        copy_words(self.writable_frame(&state, page)?, kept);
+        Ok(())
+    }
+
     fn copy_bytes_in(
         &self,
         offset: u64,

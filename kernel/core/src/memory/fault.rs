@@ -171,7 +171,7 @@ impl AddressSpace {
     }
 
     /// Maps a page, whatever is there now.
-    fn put(&self, inner: &Inner, address: u64, leaf: Leaf) -> Result<(), Error> {
+    pub(super) fn put(&self, inner: &Inner, address: u64, leaf: Leaf) -> Result<(), Error> {
         match inner.table.own_slot(address, &inner.holdings)? {
             Ok(slot) => {
                 match slot.get() {

@@ -24,6 +24,7 @@ pub mod page_table;
 pub mod region;
 pub mod space;
 mod sparse;
+mod storing;
 #[cfg(test)]
 mod tests;
 mod views;
@@ -35,4 +36,5 @@ pub use fault::FaultOutcome;
 pub use image::ImageSize;
 pub use space::{AddressSpace, RegionInfo};
 pub(crate) use sparse::Population;
+pub(crate) use storing::ImageRegion;
 pub(crate) use write_set::MAX_WRITTEN;

@@ -130,7 +130,8 @@ pub(crate) struct SnapshotInfo {
 
 impl Snapshot {
     /// Stops `task` for good and makes a snapshot of it, which [`Self::prepare`] completes. Its thread waits for the answer
-    /// to its call number `call`, which `holder`, a thread of this CPU, is about to give.
+    /// to its call number `call`, which `holder`, a thread of this CPU, is about to give; or, without a number, never ran and
+    /// has the registers of a thread that does.
     ///
     /// # Errors
     /// - [`Error::Invalid`]: the thread is not of the task, or waits for something else
@@ -138,7 +139,11 @@ impl Snapshot {
     /// - [`Error::Again`]: another CPU has not let go of the thread yet
     /// - [`Error::Range`]: too many regions, or snapshots below one another
     /// - [`Error::NoMemory`]; [`Error::NotFound`] if the end of the task has begun
-    pub(crate) fn create(task: Ref<Task>, thread: Ref<Thread>, call: u64) -> Result<Ref<Snapshot>, Error> {
+    pub(crate) fn create(
+        task: Ref<Task>,
+        thread: Ref<Thread>,
+        call: Option<u64>,
+    ) -> Result<Ref<Snapshot>, Error> {
         let depth = task.base().map_or(0, |base| base.depth + 1);
         if depth >= MAX_DEPTH {
             return Err(Error::Range);
@@ -197,12 +202,17 @@ impl Snapshot {
     }
 
     /// Stops the thread where it is and makes the space an image. Nothing has changed if that fails.
-    fn stop_task(&self, call: u64) -> Result<(), Error> {
+    fn stop_task(&self, call: Option<u64>) -> Result<(), Error> {
         let (task, thread) = (self.task, self.thread);
         let domain = Domain::lock_with(thread);
-        let waits = thread.state.get(&domain) == State::Calling
-            && thread.sending.get(&domain).content == Content::Message
-            && thread.call.get(&domain) == call;
+        let waits = match call {
+            Some(call) => {
+                thread.state.get(&domain) == State::Calling
+                    && thread.sending.get(&domain).content == Content::Message
+                    && thread.call.get(&domain) == call
+            }
+            None => thread.is_restored(&domain),
+        };
         if !waits {
             return Err(Error::Invalid);
         }
@@ -331,6 +341,24 @@ impl Snapshot {
         self.own
             .iter()
             .map_while(|word| OwnSlot::from_word(word.load(Ordering::Relaxed)))
+    }
+
+    /// The first slot from `index` on in which clones have a capability, and where to look on if none was found up to there.
+    pub(crate) fn slot_from(&self, index: CapIndex) -> (Option<CapIndex>, Option<CapIndex>) {
+        let caps = &self.task.caps;
+        let end = caps.end().min(index.0.saturating_add(reaper::BUDGET));
+        let shared = (index.0..end)
+            .map(CapIndex)
+            .find(|index| caps.find(*index).is_some_and(|slot| !slot.is_empty()));
+        let own = self.own_slots().map(|own| own.index);
+        let first = own
+            .filter(|own| (index.0..end).contains(&own.0))
+            .chain(shared)
+            .min_by_key(|slot| slot.0);
+        (
+            first,
+            (first.is_none() && end < caps.end()).then_some(CapIndex(end)),
+        )
     }
 
     /// What it consists of.

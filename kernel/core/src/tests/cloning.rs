@@ -168,7 +168,7 @@ pub(super) fn snapshot(account: Ref<Account>) -> Ref<Snapshot> {
         thread.call.set(&domain, 1);
         thread.state.set(&domain, State::Calling);
     }
-    let snapshot = Snapshot::create(task, thread, 1).unwrap();
+    let snapshot = Snapshot::create(task, thread, Some(1)).unwrap();
     while !snapshot.prepare(&mut 5).unwrap() {}
     snapshot
 }

@@ -49,6 +49,13 @@ pub(crate) struct Missing {
     level: u32,
 }
 
+impl Missing {
+    /// The first address behind the hole that `address`, at which this was found, lies in.
+    pub(crate) const fn behind(self, address: u64) -> u64 {
+        (address | (span(self.level) - 1)) + 1
+    }
+}
+
 /// The page tables of an address space.
 #[derive(Clone, Copy)]
 pub(crate) struct PageTable {
@@ -184,7 +191,7 @@ impl PageTable {
             let mut slot = match self.slot(address) {
                 Ok(slot) => slot,
                 Err(missing) => {
-                    address = (address | (span(missing.level) - 1)) + 1;
+                    address = missing.behind(address);
                     continue;
                 }
             };

@@ -8,6 +8,7 @@ mod processors;
 mod quota;
 mod regions;
 mod sparse;
+mod storing;
 mod tables;
 mod world;
 mod write_sets;
