@@ -3,7 +3,7 @@
 
 use interfaces::faas::{
     ActionsInterface, ConfigField, FaasError, FaultKind, FreezeFault, ImageFault, NameFault,
-    RegistryInterface, SupervisorInterface,
+    RegistryInterface, StoreFault, SupervisorInterface,
 };
 use interfaces::log::{LogError, LogFactoryInterface};
 use interfaces::namespace::{NamespaceError, NamespaceInterface};
@@ -75,6 +75,9 @@ fn actions() {
             "4 list(after: &str) -> Result<Option<String>, FaasError>",
             "5 describe(name: &[u8]) -> Result<ActionInfo, FaasError>",
             "6 open(name: &[u8]) -> Result<OpenedAction, FaasError> words",
+            "7 store(name: &[u8], into: Cap<Dataspace>) -> Result<u64, FaasError>",
+            "8 restore(definition: Definition<'_>, code: Cap<Dataspace>, environment: Option<Cap<Dataspace>>, \
+             snapshot: Cap<Dataspace>) -> Result<(), FaasError> deferred",
             "10 invoke(name: &[u8], options: InvokeOptions, request: Payload<'_>, response: &mut [u8]) \
              -> Result<Completion, FaasError> words deferred",
             "11 invoke_async(name: &[u8], options: InvokeOptions, request: Payload<'_>, notify: Option<Cap<Irq>>) \
@@ -157,6 +160,7 @@ fn all_errors() -> Vec<FaasError> {
         FaasError::NotPermitted,
         FaasError::OutOfMemory,
         FaasError::System(22),
+        FaasError::NotStorable(StoreFault::NoSnapshot),
     ]
 }
 

@@ -143,7 +143,8 @@ pub trait Platform {
     fn read(&mut self, dataspace: CapIndex, length: u64) -> Result<Box<[u8]>, FaasError>;
 
     /// Checks the code at the start of `code` as the definition says and prepares it for being started; `code` is used
-    /// up. `environment` are `NAME=value` strings, each ended by a zero byte.
+    /// up, and so is `stored`, a snapshot of it to begin from. `environment` are `NAME=value` strings, each ended by a zero
+    /// byte.
     ///
     /// # Errors
     /// [`FaasError::InvalidImage`] for what is no program, others for a lack of resources.
@@ -152,6 +153,7 @@ pub trait Platform {
         code: CapIndex,
         definition: &Definition<'_>,
         environment: &[u8],
+        stored: Option<CapIndex>,
     ) -> Result<Self::Program, FaasError>;
 
     /// Drops a program. Workers that were started from it are unaffected.
@@ -163,7 +165,27 @@ pub trait Platform {
     /// [`LaunchError`]; nothing of the worker is left then.
     fn launch(&mut self, program: &Self::Program, launch: Launch) -> Result<(), LaunchError>;
 
-    /// Makes a worker that waits for the answer to `reply` an image, whose clones copy pages as `copying` says. The worker's
+    /// Makes a worker of the program's stored snapshot, if it has one that can be used, which waits as if it had asked for its
+    /// first request. Tells whether it ends with that.
+    ///
+    /// # Errors
+    /// [`LaunchError`]; nothing of the worker is left then.
+    fn load_stored(&mut self, program: &Self::Program, launch: Launch) -> Result<Option<bool>, LaunchError>;
+
+    /// Writes an image of `program`, which ends with its first request or does not, to a dataspace, which is used up. Returns
+    /// the length of it all; if that is more than the dataspace has, nothing was written.
+    ///
+    /// # Errors
+    /// [`FaasError::NotStorable`], [`FaasError::InvalidPayload`].
+    fn store(
+        &mut self,
+        program: &Self::Program,
+        image: &Self::Image,
+        is_single: bool,
+        into: CapIndex,
+    ) -> Result<u64, FaasError>;
+
+    /// Makes a worker that waits for the answer to `reply`, or was loaded and waits for none, an image, whose clones copy pages as `copying` says. The worker's
     /// place is free then, and `reply` used up.
     ///
     /// # Errors
@@ -171,7 +193,7 @@ pub trait Platform {
     fn freeze(
         &mut self,
         worker: u16,
-        reply: CapIndex,
+        reply: Option<CapIndex>,
         copying: Copying,
     ) -> Result<(Self::Image, ImageInfo), FreezeError>;
 

@@ -48,6 +48,23 @@ pub trait Actions {
     #[op(6, words)]
     fn open(&self, name: &[u8]) -> Result<OpenedAction, FaasError>;
 
+    /// Writes the function's snapshot to a dataspace, from which [`Self::restore`] can begin in a later boot of the same build.
+    /// Returns the length of it all in bytes; if that is more than the dataspace has, nothing was written.
+    #[op(7)]
+    fn store(&self, name: &[u8], into: Cap<Dataspace>) -> Result<u64, FaasError>;
+
+    /// Creates a function as [`Self::create`] does, but begins from a stored snapshot, which the manager copies unless it is
+    /// a sealed boot module. One that cannot be used is as good as none: the manager's log says why, and
+    /// [`super::ImageInfo::is_loaded`] that it was not.
+    #[op(8, deferred)]
+    fn restore(
+        &self,
+        definition: Definition<'_>,
+        code: Cap<Dataspace>,
+        environment: Option<Cap<Dataspace>>,
+        snapshot: Cap<Dataspace>,
+    ) -> Result<(), FaasError>;
+
     /// Invokes a function and waits for its response, which comes in `response` if it has at most
     /// [`super::INLINE_RESPONSE`] bytes, else in a dataspace.
     #[op(10, words, deferred)]

@@ -121,6 +121,34 @@ impl<T: Transport, M: Memory> Client<T, M> {
         })
     }
 
+    /// Creates a function that begins from a stored snapshot, if that can be used.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub fn restore(
+        &self,
+        name: &str,
+        code: Code<'_>,
+        config: ActionConfig,
+        environment: &[(String, String)],
+        snapshot: Cap<Dataspace>,
+    ) -> Result<(), ClientError> {
+        self.with_environment(name, environment, |cap, environment_bytes| {
+            let definition = code.definition(name, config, environment_bytes);
+            self.actions.restore(definition, code.memory, cap, snapshot)
+        })
+    }
+
+    /// Writes a function's snapshot to a dataspace that the caller may write. Returns its length; if that is more than the
+    /// dataspace has, nothing was written.
+    ///
+    /// # Errors
+    /// [`FaasError::NotStorable`] with the reason; [`FaasError::UnknownAction`].
+    pub fn store(&self, name: &str, into: Cap<Dataspace>) -> Result<u64, ClientError> {
+        self.checked(name)?;
+        self.actions.store(name.as_bytes(), into)
+    }
+
     /// Deletes a function.
     ///
     /// # Errors

@@ -117,6 +117,8 @@ pub enum FaasError {
     OutOfMemory,
     /// The kernel refused what the manager needed; the error's number (`l4::Error::number`).
     System(i64),
+    /// The function's snapshot cannot be stored.
+    NotStorable(StoreFault),
 }
 
 impl FaasError {
@@ -151,6 +153,7 @@ impl FaasError {
             FaasError::NotPermitted => "not-permitted",
             FaasError::OutOfMemory => "out-of-memory",
             FaasError::System(_) => "system",
+            FaasError::NotStorable(_) => "not-storable",
         }
     }
 
@@ -234,6 +237,7 @@ impl fmt::Display for FaasError {
             FaasError::System(number) => {
                 write!(f, "the kernel refused: {}", l4::Error::from_number(*number))
             }
+            FaasError::NotStorable(fault) => write!(f, "the function's snapshot cannot be stored: {fault}"),
             of_worker_or_limit => of_worker_or_limit.fmt_worker(f),
         }
     }
@@ -389,6 +393,20 @@ texts! {
         TooLarge: "the snapshot and a worker do not fit into the client's memory together";
         /// Anything else that the kernel does not permit.
         Refused: "the kernel refused";
+    }
+}
+
+texts! {
+    /// Why a function's snapshot cannot be stored.
+    StoreFault {
+        /// There is none now.
+        NoSnapshot: "there is none; it has mode boot, cannot be frozen, or was not invoked since its snapshot was given up";
+        /// The worker has capabilities besides those that it was given.
+        Capabilities: "it keeps capabilities that it made itself; let it make them at its first request";
+        /// The worker shows memory that others may change.
+        ChangingMemory: "it shares memory that is not sealed; let it attach that at its first request";
+        /// Too many pieces of memory.
+        TooComplex: "its memory is in too many pieces";
     }
 }
 

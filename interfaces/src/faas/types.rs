@@ -215,6 +215,8 @@ pub struct ImageInfo {
     pub written: u64,
     /// How long it took to prepare.
     pub prepare_ns: u64,
+    /// It was loaded from a stored one: the function's start did not run.
+    pub is_loaded: bool,
 }
 
 /// What an invocation may use; the least of this and the function's own limits holds.

@@ -34,6 +34,18 @@ fn functions_are_created_listed_and_deleted() {
 }
 
 #[test]
+fn snapshots_are_stored_and_restored() {
+    with_client(|client| {
+        let snapshot = Cap::new(CapIndex(9));
+        client
+            .restore("f", code(), ActionConfig::default(), &[], snapshot)
+            .unwrap();
+        assert_eq!(client.list().unwrap(), ["f from 9"]);
+        assert_eq!(client.store("four", Cap::new(CapIndex(70))), Ok(74));
+    });
+}
+
+#[test]
 fn environments_travel_in_a_dataspace() {
     with_client(|client| {
         let environment = [("A".to_string(), "1".to_string()), ("B".into(), "x=y".into())];

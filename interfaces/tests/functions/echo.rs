@@ -136,6 +136,25 @@ impl Actions for Echo<'_> {
         Reply::Now(ActionsReply::create(utcb, result.as_ref()))
     }
 
+    fn restore(
+        &mut self,
+        _: Caller,
+        utcb: &Utcb,
+        definition: Definition<'_>,
+        _: Cap<Dataspace>,
+        _: Option<Cap<Dataspace>>,
+        snapshot: Cap<Dataspace>,
+    ) -> Reply {
+        // Told by the name, for the test to see.
+        let result = check_name(definition.name)
+            .map(|name| self.names.push(format!("{name} from {}", snapshot.index().0)));
+        Reply::Now(ActionsReply::restore(utcb, result.as_ref()))
+    }
+
+    fn store(&mut self, _: Caller, name: &[u8], into: Cap<Dataspace>) -> Result<u64, FaasError> {
+        Ok(check_name(name)?.len() as u64 + u64::from(into.index().0))
+    }
+
     fn update(
         &mut self,
         _: Caller,

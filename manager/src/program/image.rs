@@ -119,19 +119,20 @@ impl Image {
     }
 }
 
-/// Freezes the worker in these slots, which waits for the answer to `reply`. The slots are empty afterwards. To copy eagerly takes
+/// Freezes the worker in these slots, which waits for the answer to `reply`, or was loaded and waits for none. The slots are empty afterwards. To copy eagerly takes
 /// memory that the worker may not have; then its clones copy lazily.
 ///
 /// # Errors
 /// [`FreezeError`]; the worker is still in its slots then.
 pub(crate) fn freeze(
     slots: &mut WorkerSlots,
-    reply: CapIndex,
+    reply: Option<CapIndex>,
     copying: Copying,
 ) -> Result<(Image, ImageInfo), FreezeError> {
     let next_account = Slot::allocate().map_err(refused)?;
     let task = slots.launched.task;
-    let snapshot = Slot::fill(|slot| Snapshot::freeze(task, reply, slot)).map_err(refused)?;
+    let waits = reply.unwrap_or(slots.launched.thread);
+    let snapshot = Slot::fill(|slot| Snapshot::freeze(task, waits, slot)).map_err(refused)?;
     let prepared = Snapshot(snapshot.index()).prepare();
     let is_unrecorded = prepared.is_ok()
         && copying == Copying::Eager
@@ -157,6 +158,7 @@ pub(crate) fn freeze(
         depth: info.depth as u32,
         written: 0,
         prepare_ns: 0,
+        is_loaded: false,
     };
     let image = Image {
         snapshot,

@@ -8,6 +8,7 @@ use crate::answers::encode;
 use crate::image::{self, Image};
 use crate::program::Program;
 use crate::runtimes::Runtimes;
+use crate::stored;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec;
@@ -18,7 +19,7 @@ use l4::object::{Dataspace, Factory, Irq, MapEntry, Placement, Spawn, Task, Thre
 use l4::syscall;
 use l4::{CapIndex, Error, Rights, Tag, Utcb};
 use l4_rpc::MAX_CAPS;
-use l4re::{OwnedCap, Slot, clock, memory, start};
+use l4re::{OwnedCap, Slot, clock, memory, println, start};
 use loader::LoadError;
 use manager::label::Sender;
 use manager::pieces::Pieces;
@@ -241,11 +242,21 @@ impl Platform for Machine {
         code: CapIndex,
         definition: &Definition<'_>,
         environment: &[u8],
+        stored: Option<CapIndex>,
     ) -> Result<Box<Program>, FaasError> {
         self.flush();
         let kept = self.keep_code(code, definition.code_bytes);
         self.discard(code);
-        Program::new(kept?, definition, environment, self.runtimes).map(Box::new)
+        let file = stored.map(|cap| {
+            let kept = self.keep_file(cap);
+            self.discard(cap);
+            kept
+        });
+        let mut program = Program::new(kept?, definition, environment, self.runtimes)?;
+        if let Some(file) = file {
+            program.begin_from(file, definition.name);
+        }
+        Ok(Box::new(program))
     }
 
     fn unload(&mut self, program: Box<Program>) {
@@ -257,20 +268,8 @@ impl Platform for Machine {
         self.flush();
         let launched = self.launched_slots(launch.worker.index)?;
         let account = self.open_account(launch)?;
-        let capabilities = [
-            MapEntry::copy(account, CapIndex::FACTORY, Rights::CLIENT),
-            self.minted(Sender::Worker(launch.worker), CapIndex::PARENT),
-            self.minted(Sender::Log(launch.worker), CapIndex::LOG),
-        ];
-        let task = loader::Launch {
-            account,
-            scheduler: CapIndex::SCHEDULER,
-            placement: placement(&launch),
-            handler: self.gate,
-            handler_label: Sender::Fault(launch.worker).label(),
-            capabilities: &capabilities,
-            arguments: None,
-        };
+        let capabilities = self.capabilities(&launch, account);
+        let task = self.task(&launch, account, &capabilities);
         let supervisor = (self.gate, Sender::Worker(launch.worker).label());
         program.launch(&task, supervisor, launched).map_err(|error| {
             let _ = Task(CapIndex::TASK).delete(account);
@@ -289,10 +288,49 @@ impl Platform for Machine {
         Ok(())
     }
 
+    fn load_stored(&mut self, program: &Box<Program>, launch: Launch) -> Result<Option<bool>, LaunchError> {
+        let Some(stored) = program.stored() else {
+            return Ok(None);
+        };
+        self.flush();
+        let launched = self.launched_slots(launch.worker.index)?;
+        let account = self.open_account(launch)?;
+        let capabilities = self.capabilities(&launch, account);
+        let task = self.task(&launch, account, &capabilities);
+        let supervisor = (self.gate, Sender::Worker(launch.worker).label());
+        match program.load(stored, &task, supervisor, launched) {
+            Ok(()) => {
+                self.note_limit(&launch);
+                Ok(Some(stored.is_single()))
+            }
+            Err(error) => {
+                let _ = Task(CapIndex::TASK).delete(account);
+                if error == Error::NoMemory {
+                    return Err(LaunchError::LimitTooLow);
+                }
+                println!("a stored snapshot is not used: {error}");
+                Ok(None)
+            }
+        }
+    }
+
+    fn store(
+        &mut self,
+        program: &Box<Program>,
+        image: &Image,
+        is_single: bool,
+        into: CapIndex,
+    ) -> Result<u64, FaasError> {
+        self.flush();
+        let stored = stored::write(program, image, is_single, Dataspace(into));
+        self.discard(into);
+        stored
+    }
+
     fn freeze(
         &mut self,
         worker: u16,
-        reply: CapIndex,
+        reply: Option<CapIndex>,
         copying: Copying,
     ) -> Result<(Image, ImageInfo), FreezeError> {
         self.flush();
@@ -305,7 +343,7 @@ impl Platform for Machine {
         }
         self.live_bytes -= core::mem::take(&mut place.limit);
         self.image_bytes += info.bytes;
-        self.pool.push(reply);
+        self.pool.extend(reply);
         Ok((image, info))
     }
 
@@ -448,6 +486,42 @@ fn placement(launch: &Launch) -> Placement {
 }
 
 impl Machine {
+    /// What every worker is given.
+    fn capabilities(&self, launch: &Launch, account: CapIndex) -> [MapEntry; 3] {
+        [
+            MapEntry::copy(account, CapIndex::FACTORY, Rights::CLIENT),
+            self.minted(Sender::Worker(launch.worker), CapIndex::PARENT),
+            self.minted(Sender::Log(launch.worker), CapIndex::LOG),
+        ]
+    }
+
+    /// How a worker's task is made.
+    fn task<'a>(
+        &self,
+        launch: &Launch,
+        account: CapIndex,
+        capabilities: &'a [MapEntry],
+    ) -> loader::Launch<'a> {
+        loader::Launch {
+            account,
+            scheduler: CapIndex::SCHEDULER,
+            placement: placement(launch),
+            handler: self.gate,
+            handler_label: Sender::Fault(launch.worker).label(),
+            capabilities,
+            arguments: None,
+        }
+    }
+
+    /// A dataspace with a stored snapshot that nobody can change or take away, as [`Self::keep_code`].
+    fn keep_file(&mut self, file: CapIndex) -> Result<OwnedCap, FaasError> {
+        let size = Dataspace(file)
+            .info()
+            .map_err(|_| FaasError::InvalidPayload)?
+            .size;
+        self.keep_code(file, size)
+    }
+
     /// A capability for a worker, with a label of its own.
     fn minted(&self, sender: Sender, to: CapIndex) -> MapEntry {
         MapEntry {

@@ -17,6 +17,7 @@ mod registry;
 mod requests;
 mod runtimes;
 mod seat;
+mod stored;
 
 use core::fmt;
 use l4::object::{Placement, Scheduler};

@@ -1,19 +1,22 @@
 //! What an action runs: code that was checked, and the plan of its workers' tasks.
 
 use crate::python;
-use crate::runtimes::Runtimes;
+use crate::runtimes::{RomProgram, Runtimes};
+use crate::stored::Stored;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use interfaces::faas::{CODE_NAME, Definition, FaasError, ImageFault, SUPERVISOR_NAME};
 use interfaces::manifest::Runtime;
 use l4::object::{Dataspace, MapEntry, Scheduler, Thread};
-use l4::{CapIndex, Rights};
+use l4::{CapIndex, Error, Rights};
+use l4re::memory::SealedView;
 use l4re::start::current_thread;
-use l4re::{OwnedCap, Slot};
+use l4re::{OwnedCap, Slot, println};
 use loader::{
     Arguments, DEFAULT_STACK_SIZE, ElfError, Launched, LoadError, NamedCap, Plan, Step, named_slot,
 };
+use stored_image::{Digest, Identity};
 
 /// A program of an action: the plan of its tasks, and what they show.
 pub(crate) struct Program {
@@ -22,6 +25,14 @@ pub(crate) struct Program {
     told: Option<Told>,
     /// The program, if it is the code itself.
     _program: Option<loader::Program>,
+    /// What tasks show beside memory of their own: the files that they are made of, and the info page.
+    named: Vec<CapIndex>,
+    /// Digest of what the function is besides its code.
+    definition: Digest,
+    /// Length of the code in bytes.
+    code_bytes: u64,
+    /// What is begun from instead of the start.
+    stored: Option<Stored>,
     /// The code; it goes last.
     code: OwnedCap,
 }
@@ -57,12 +68,27 @@ impl Program {
                 None
             }
         };
+        let rom = |found: &RomProgram| found.file();
+        let named = match runtime {
+            Runtime::Native => vec![code.index(), CapIndex::INFO_PAGE],
+            Runtime::Linux => vec![code.index(), rom(runtimes.linux_abi()?), CapIndex::INFO_PAGE],
+            Runtime::Python => vec![
+                rom(runtimes.python()?),
+                rom(runtimes.linux_abi()?),
+                CapIndex::INFO_PAGE,
+            ],
+        };
         let (program, runner) = match (runtime, &own) {
             (Runtime::Native, Some(own)) if own.image().is_native => (own, None),
             (Runtime::Native, _) => return Err(FaasError::InvalidImage(ImageFault::NotNative)),
-            (Runtime::Linux, Some(own)) if !own.image().is_native => (own, Some(runtimes.linux_abi()?)),
+            (Runtime::Linux, Some(own)) if !own.image().is_native => {
+                (own, Some(runtimes.linux_abi()?.program()))
+            }
             (Runtime::Linux, _) => return Err(FaasError::InvalidImage(ImageFault::IsNative)),
-            (Runtime::Python, _) => (runtimes.python()?, Some(runtimes.linux_abi()?)),
+            (Runtime::Python, _) => (
+                runtimes.python()?.program(),
+                Some(runtimes.linux_abi()?.program()),
+            ),
         };
         let plan =
             Plan::new(program, runner, DEFAULT_STACK_SIZE, CapIndex::INFO_PAGE).map_err(image_error)?;
@@ -70,8 +96,110 @@ impl Program {
             plan,
             told: runner.map(|_| Told::new(definition, environment)),
             _program: own,
+            named,
+            definition: digest_of(definition, environment),
+            code_bytes: definition.code_bytes,
+            stored: None,
             code,
         })
+    }
+
+    /// Has workers begin from a stored snapshot, if it is one of this program. If not, the log says why.
+    pub(crate) fn begin_from(&mut self, file: Result<OwnedCap, FaasError>, name: &[u8]) {
+        let name = String::from_utf8_lossy(name);
+        match file {
+            Ok(file) => match Stored::check(file, self) {
+                Ok(stored) => self.stored = Some(stored),
+                Err(why) => println!("{name}: the stored snapshot is not used: {why}"),
+            },
+            Err(why) => println!("{name}: the stored snapshot is not used: {why}"),
+        }
+    }
+
+    /// What workers begin from instead of the start.
+    pub(crate) fn stored(&self) -> Option<&Stored> {
+        self.stored.as_ref()
+    }
+
+    /// The dataspaces that tasks show beside memory of their own.
+    pub(crate) fn named(&self) -> &[CapIndex] {
+        &self.named
+    }
+
+    /// Who can use a stored snapshot of this program.
+    ///
+    /// # Errors
+    /// A file can't be read.
+    pub(crate) fn identity(&self) -> Result<Identity, Error> {
+        let mut build = processor();
+        for file in self.named.iter().filter(|file| **file != CapIndex::INFO_PAGE) {
+            build.add_bytes(SealedView::attach(Dataspace(*file))?.bytes());
+        }
+        let mut function = self.definition.clone();
+        let code = SealedView::attach(Dataspace(self.code.index()))?;
+        let length = usize::try_from(self.code_bytes).map_err(|_| Error::TooBig)?;
+        function.add_bytes(code.bytes().get(..length).ok_or(Error::Range)?);
+        Ok(Identity {
+            build: build.finish(),
+            function: function.finish(),
+        })
+    }
+
+    /// The slots in which a worker is given capabilities.
+    pub(crate) fn worker_slots(&self) -> Vec<CapIndex> {
+        let mut slots = vec![
+            CapIndex::TASK,
+            CapIndex::THREAD,
+            CapIndex::FACTORY,
+            CapIndex::PARENT,
+            CapIndex::LOG,
+        ];
+        if let Some(told) = &self.told {
+            slots.extend([CapIndex::SCHEDULER, named_slot(0)]);
+            slots.extend(told.has_code.then_some(named_slot(1)));
+        }
+        slots
+    }
+
+    /// Makes a worker's task of a stored snapshot; it has what [`Self::launch`] would give it.
+    ///
+    /// # Errors
+    /// The kernel's; nothing of the task is left then.
+    pub(crate) fn load(
+        &self,
+        stored: &Stored,
+        launch: &loader::Launch<'_>,
+        supervisor: (CapIndex, u64),
+        slots: Launched,
+    ) -> Result<(), Error> {
+        let mut capabilities = vec![
+            MapEntry::copy(slots.task, CapIndex::TASK, Rights::CLIENT),
+            MapEntry::copy(slots.thread, CapIndex::THREAD, Rights::CLIENT),
+        ];
+        capabilities.extend_from_slice(launch.capabilities);
+        let mut scheduler = None;
+        if let Some(told) = &self.told {
+            let derived = told.scheduler(launch)?;
+            capabilities.push(MapEntry::copy(
+                derived.index(),
+                CapIndex::SCHEDULER,
+                Rights::CLIENT,
+            ));
+            scheduler = Some(derived);
+            capabilities.push(MapEntry {
+                from: supervisor.0,
+                to: named_slot(0),
+                rights: Rights::CLIENT,
+                grant: false,
+                label: supervisor.1,
+            });
+            if told.has_code {
+                capabilities.push(MapEntry::copy(self.code.index(), named_slot(1), Rights::READ));
+            }
+        }
+        let loaded = stored.fill(launch.account, &self.named, &capabilities, slots);
+        drop(scheduler);
+        loaded
     }
 
     /// The slots in which a worker has the capability to its supervisor.
@@ -113,7 +241,10 @@ impl Program {
             variables: &variables,
             caps: if told.has_code { &caps } else { &caps[..1] },
         };
-        let scheduler = told.scheduler(launch)?;
+        let scheduler = told.scheduler(launch).map_err(|error| LoadError::Kernel {
+            step: Step::Start,
+            error,
+        })?;
         let mut capabilities = launch.capabilities.to_vec();
         capabilities.push(MapEntry::copy(
             scheduler.index(),
@@ -157,14 +288,42 @@ impl Told {
 
     /// What lets the program start threads: on its client's CPU, with no more than its own priority, paid for by its own
     /// account.
-    fn scheduler(&self, launch: &loader::Launch<'_>) -> Result<OwnedCap, LoadError> {
+    fn scheduler(&self, launch: &loader::Launch<'_>) -> Result<OwnedCap, Error> {
         let priority = launch.placement.priority;
         let derive = |slot| Scheduler(launch.scheduler).derive(launch.account, 1 << self.cpu, priority, slot);
-        Slot::fill(derive).map_err(|error| LoadError::Kernel {
-            step: Step::Start,
-            error,
-        })
+        Slot::fill(derive)
     }
+}
+
+/// Digest of what a function is besides its code, as far as its worker may know it.
+fn digest_of(definition: &Definition<'_>, environment: &[u8]) -> Digest {
+    let mut digest = Digest::new();
+    digest.add(definition.config.runtime as u64);
+    digest.add(definition.config.memory_bytes);
+    digest.add_bytes(definition.name);
+    digest.add_bytes(definition.handler.as_bytes());
+    digest.add_bytes(environment);
+    digest
+}
+
+/// Digest of what programs find out of the kernel and the processor, and may keep.
+fn processor() -> Digest {
+    let mut digest = Digest::new();
+    digest.add_bytes(env!("CARGO_PKG_VERSION").as_bytes());
+    digest.add(u64::from(l4::info_page::VERSION));
+    // Names, versions and features: which instructions there are (Intel SDM vol. 2A, CPUID).
+    for (leaf, part) in [(0, 0), (1, 0), (7, 0), (7, 1), (0xd, 0), (0x8000_0001, 0)] {
+        let found = core::arch::x86_64::__cpuid_count(leaf, part);
+        // The number of the CPU that asks stands among the features, and whether its operating system has enabled something.
+        let [ebx, ecx] = if leaf == 1 {
+            [0, found.ecx]
+        } else {
+            [found.ebx, found.ecx]
+        };
+        digest.add(u64::from(found.eax) | u64::from(ebx) << 32);
+        digest.add(u64::from(ecx) | u64::from(found.edx) << 32);
+    }
+    digest
 }
 
 /// What an error of the loader means to the client.

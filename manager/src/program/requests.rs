@@ -40,7 +40,7 @@ fn sent(payload: Payload<'_>) -> Sent<'_> {
 
 impl Handler<'_> {
     /// What only clients may: capabilities that came along are dropped for others.
-    fn only_clients(&mut self, caps: [Option<CapIndex>; 2]) -> Result<(), FaasError> {
+    fn only_clients<const CAPS: usize>(&mut self, caps: [Option<CapIndex>; CAPS]) -> Result<(), FaasError> {
         if self.worker.is_none() {
             return Ok(());
         }
@@ -71,8 +71,35 @@ impl Actions for Handler<'_> {
             return Reply::Now(ActionsReply::create(utcb, Err(self.flushed(&error))));
         }
         self.service
-            .create(&definition, code.index(), environment, self.reply);
+            .create(&definition, code.index(), environment, None, self.reply);
         Reply::Deferred
+    }
+
+    fn restore(
+        &mut self,
+        _: Caller,
+        utcb: &Utcb,
+        definition: Definition<'_>,
+        code: Cap<Dataspace>,
+        environment: Option<Cap<Dataspace>>,
+        snapshot: Cap<Dataspace>,
+    ) -> Reply {
+        let environment = environment.map(Cap::index);
+        let caps = [Some(code.index()), environment, Some(snapshot.index())];
+        if let Err(error) = self.only_clients(caps) {
+            return Reply::Now(ActionsReply::restore(utcb, Err(self.flushed(&error))));
+        }
+        let stored = Some(snapshot.index());
+        self.service
+            .create(&definition, code.index(), environment, stored, self.reply);
+        Reply::Deferred
+    }
+
+    fn store(&mut self, _: Caller, name: &[u8], into: Cap<Dataspace>) -> Result<u64, FaasError> {
+        let stored = self
+            .only_clients([Some(into.index())])
+            .and_then(|()| self.service.store(name, into.index()));
+        self.flushed(stored)
     }
 
     fn update(
@@ -93,29 +120,23 @@ impl Actions for Handler<'_> {
     }
 
     fn delete(&mut self, _: Caller, name: &[u8]) -> Result<(), FaasError> {
-        let deleted = self
-            .only_clients([None; 2])
-            .and_then(|()| self.service.delete(name));
+        let deleted = self.only_clients([]).and_then(|()| self.service.delete(name));
         self.flushed(deleted)
     }
 
     fn list(&mut self, _: Caller, after: &str) -> Result<Option<String>, FaasError> {
-        self.only_clients([None; 2])?;
+        self.only_clients([])?;
         let name = self.service.name_behind(after);
         Ok(self.flushed(name))
     }
 
     fn describe(&mut self, _: Caller, name: &[u8]) -> Result<ActionInfo, FaasError> {
-        let info = self
-            .only_clients([None; 2])
-            .and_then(|()| self.service.describe(name));
+        let info = self.only_clients([]).and_then(|()| self.service.describe(name));
         self.flushed(info)
     }
 
     fn open(&mut self, _: Caller, name: &[u8]) -> Result<OpenedAction, FaasError> {
-        let opened = self
-            .only_clients([None; 2])
-            .and_then(|()| self.service.open(name));
+        let opened = self.only_clients([]).and_then(|()| self.service.open(name));
         self.flushed(opened)
     }
 
@@ -187,7 +208,7 @@ impl Actions for Handler<'_> {
     }
 
     fn counters(&mut self, _: Caller) -> Result<Counters, FaasError> {
-        self.only_clients([None; 2])?;
+        self.only_clients([])?;
         let teardowns_pending = self.service.platform().teardowns_pending();
         Ok(Counters {
             teardowns_pending,

@@ -15,16 +15,28 @@ const LINUX_ABI: &str = "linux-abi";
 const PYTHON: &str = "python-runtime";
 
 /// A program of the boot image. Its sealed pages are shown in each worker; nothing is copied.
-struct RomProgram {
+pub(crate) struct RomProgram {
     program: Program,
-    /// The file; it goes last.
-    _file: OwnedCap,
+    /// It goes last.
+    file: OwnedCap,
 }
 
 /// The images, as far as the boot image has them and the boot script lets the manager see them.
 pub(crate) struct Runtimes {
     linux_abi: Option<RomProgram>,
     python: Option<RomProgram>,
+}
+
+impl RomProgram {
+    /// The program.
+    pub(crate) fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// The file.
+    pub(crate) fn file(&self) -> CapIndex {
+        self.file.index()
+    }
 }
 
 impl fmt::Debug for Runtimes {
@@ -49,7 +61,7 @@ impl Runtimes {
     ///
     /// # Errors
     /// [`ImageFault::NoRuntime`] if the boot image does not have it.
-    pub(crate) fn linux_abi(&self) -> Result<&Program, FaasError> {
+    pub(crate) fn linux_abi(&self) -> Result<&RomProgram, FaasError> {
         present(&self.linux_abi)
     }
 
@@ -57,15 +69,14 @@ impl Runtimes {
     ///
     /// # Errors
     /// [`ImageFault::NoRuntime`] if the boot image does not have it.
-    pub(crate) fn python(&self) -> Result<&Program, FaasError> {
+    pub(crate) fn python(&self) -> Result<&RomProgram, FaasError> {
         present(&self.python)
     }
 }
 
-fn present(program: &Option<RomProgram>) -> Result<&Program, FaasError> {
+fn present(program: &Option<RomProgram>) -> Result<&RomProgram, FaasError> {
     program
         .as_ref()
-        .map(|found| &found.program)
         .ok_or(FaasError::InvalidImage(ImageFault::NoRuntime))
 }
 
@@ -80,7 +91,7 @@ fn find(name: &str) -> Option<RomProgram> {
         }
     };
     match Program::prepare(Dataspace(file.index()), Some(length)) {
-        Ok(program) => Some(RomProgram { program, _file: file }),
+        Ok(program) => Some(RomProgram { program, file }),
         Err(error) => {
             report(name, error);
             None

@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use interfaces::faas::{
     self, ActionInfo, ConfigField, Definition, ENVIRONMENT_MAX, FaasError, ImageFault, ImageInfo, ImageState,
-    OpenedAction,
+    OpenedAction, StoreFault,
 };
 use interfaces::manifest::{Runtime, StartMode};
 use l4::{CapIndex, Rights};
@@ -18,7 +18,8 @@ use l4_rpc::Cap;
 const HANDLER_MAX: usize = 128;
 
 impl<P: Platform> Service<P> {
-    /// Creates an action, and answers when it can be invoked. `code` and `environment` are used up. The errors are what is
+    /// Creates an action, and answers when it can be invoked. `code`, `environment` and `stored`, a snapshot to begin from, are
+    /// used up. The errors are what is
     /// wrong with name, configuration, code or environment, what went wrong when it was prepared,
     /// [`FaasError::ActionExists`], [`FaasError::TooManyActions`]; nothing is left then.
     pub fn create(
@@ -26,11 +27,12 @@ impl<P: Platform> Service<P> {
         definition: &Definition<'_>,
         code: CapIndex,
         environment: Option<CapIndex>,
+        stored: Option<CapIndex>,
         reply: CapIndex,
     ) {
         let allowed =
             faas::check_name(definition.name).and_then(|name| self.allow_action(name).map(|()| name));
-        match self.load(allowed, definition, code, environment) {
+        match self.load(allowed, definition, (code, environment, stored)) {
             Ok((name, settings, program)) if settings.wants_image() => {
                 let name = name.into();
                 self.prepare(Purpose::Create { name, reply }, Some((settings, program)));
@@ -97,7 +99,7 @@ impl<P: Platform> Service<P> {
         reply: CapIndex,
     ) {
         let found = self.find(definition.name);
-        match self.load(found, definition, code, environment) {
+        match self.load(found, definition, (code, environment, None)) {
             Ok((id, settings, program)) if settings.wants_image() => {
                 self.prepare(Purpose::Update { id, reply }, Some((settings, program)));
             }
@@ -146,8 +148,7 @@ impl<P: Platform> Service<P> {
         &mut self,
         allowed: Result<T, FaasError>,
         definition: &Definition<'_>,
-        code: CapIndex,
-        environment: Option<CapIndex>,
+        (code, environment, stored): (CapIndex, Option<CapIndex>, Option<CapIndex>),
     ) -> Result<(T, Settings, P::Program), FaasError> {
         let checked = allowed.and_then(|value| {
             check_definition(definition)?;
@@ -174,10 +175,13 @@ impl<P: Platform> Service<P> {
             Ok(read) => read,
             Err(error) => {
                 self.platform.discard(code);
+                if let Some(cap) = stored {
+                    self.platform.discard(cap);
+                }
                 return Err(error);
             }
         };
-        let program = self.platform.load(code, definition, &environment)?;
+        let program = self.platform.load(code, definition, &environment, stored)?;
         let settings = Settings {
             config: definition.config.clone(),
             handler: definition.handler.into(),
@@ -239,6 +243,33 @@ impl<P: Platform> Service<P> {
             },
         };
         Ok(action.info(image, 0))
+    }
+
+    /// Writes an action's image to a dataspace, which is used up, and returns the length of it all. If that is more than the
+    /// dataspace has, nothing was written.
+    ///
+    /// # Errors
+    /// [`FaasError::UnknownAction`], [`FaasError::NotStorable`], [`FaasError::InvalidPayload`].
+    pub fn store(&mut self, name: &[u8], into: CapIndex) -> Result<u64, FaasError> {
+        let action = self.find(name).map(|id| self.actions.get(id));
+        let image = action.and_then(|action| {
+            let action = action.ok_or(FaasError::UnknownAction)?;
+            let image = match action.image {
+                ImageUse::Ready(index) => self.images.get(index),
+                _ => None,
+            };
+            let image = image.ok_or(FaasError::NotStorable(StoreFault::NoSnapshot))?;
+            Ok((&action.program, &image.frozen))
+        });
+        match image {
+            Ok((program, frozen)) => self
+                .platform
+                .store(program, &frozen.memory, frozen.is_single, into),
+            Err(error) => {
+                self.platform.discard(into);
+                Err(error)
+            }
+        }
     }
 
     /// A gate by which the client begins clones of an action's image itself, if there is an image now, workers serve one

@@ -76,7 +76,9 @@ impl<P: Platform> Service<P> {
 
     fn begin_preparation(&mut self, index: u16) {
         match self.launch_preparing(index) {
-            Ok(()) => {}
+            Ok(None) => {}
+            // A stored snapshot's thread waits where a worker's does that asked for its first request.
+            Ok(Some(id)) => self.freeze(id, index, None),
             Err(LaunchError::Later) => {
                 if !self.end_longest_idle() {
                     let action = self
@@ -125,7 +127,8 @@ impl<P: Platform> Service<P> {
         Some((settings, name))
     }
 
-    fn launch_preparing(&mut self, index: u16) -> Result<(), LaunchError> {
+    /// Starts a worker, or loads a stored one, which is returned.
+    fn launch_preparing(&mut self, index: u16) -> Result<Option<WorkerId>, LaunchError> {
         let generation = self.next_generation();
         let Some((settings, _, version)) = self.preparing(index) else {
             return Err(LaunchError::Refused(l4::Error::NotFound));
@@ -163,30 +166,36 @@ impl<P: Platform> Service<P> {
             _ => self.actions.get(action).map(|action| &action.program),
         };
         let launched = match program {
-            Some(program) => self.platform.launch(program, launch),
+            Some(program) => match self.platform.load_stored(program, launch) {
+                Ok(None) => self.platform.launch(program, launch).map(|()| None),
+                loaded => loaded,
+            },
             None => Err(LaunchError::Refused(l4::Error::NotFound)),
         };
-        if let Err(error) = launched {
+        let loaded = launched.inspect_err(|_| {
             self.workers.remove(place);
-            return Err(error);
+        })?;
+        if let Some(worker) = self.workers.get_mut(place) {
+            worker.is_single = loaded == Some(true);
         }
         self.clear_log(place);
         if let Some(preparation) = self.preparations.get_mut(index) {
             preparation.worker = Some(place);
         }
-        Ok(())
+        Ok(loaded.map(|_| launch.worker))
     }
 
-    /// A worker that prepares an image asks for its first request: this is where clones of it will go on.
-    pub(super) fn freeze(&mut self, id: WorkerId, index: u16, reply: CapIndex) {
+    /// A worker that prepares an image asks for its first request, or was loaded as one that did: this is where clones of it will go on.
+    pub(super) fn freeze(&mut self, id: WorkerId, index: u16, reply: Option<CapIndex>) {
         let Some(worker) = self.worker(id).copied() else {
-            return self.platform.forget(reply);
+            return self.forget(reply);
         };
         let copying = self
             .preparing(index)
             .map_or(Copying::Lazy, |(settings, ..)| settings.config.copying);
         let outcome = match self.platform.freeze(id.index, reply, copying) {
-            Ok((image, info)) => {
+            Ok((image, mut info)) => {
+                info.is_loaded = reply.is_none();
                 // The task is the image now, and its account the image's.
                 self.cancel_children(id);
                 self.workers.remove(id.index);
@@ -200,17 +209,23 @@ impl<P: Platform> Service<P> {
                 }))
             }
             Err(FreezeError::NotFreezable(fault)) => {
-                self.platform.forget(reply);
+                self.forget(reply);
                 Ok(Err(fault))
             }
             Err(FreezeError::NoMemory) => {
-                self.platform.forget(reply);
+                self.forget(reply);
                 let limit_bytes = worker.memory;
                 Err(FaasError::MemoryLimit { limit_bytes })
             }
         };
         self.finish_preparation(index, outcome);
         self.serve_waiting();
+    }
+
+    fn forget(&mut self, reply: Option<CapIndex>) {
+        if let Some(reply) = reply {
+            self.platform.forget(reply);
+        }
     }
 
     /// Ends a preparation, and its worker if there is one. Whoever waits gets to know.

@@ -32,7 +32,7 @@ impl<P: Platform> Service<P> {
                     worker.state = WorkerState::Busy(activation);
                     self.deliver(id.index, reply);
                 }
-                WorkerState::Preparing(index) => self.freeze(id, index, reply),
+                WorkerState::Preparing(index) => self.freeze(id, index, Some(reply)),
                 // It asked before: that is no way to talk to one's manager.
                 _ => self.fail_worker(id, Some(reply), FaasError::WorkerProtocol),
             },

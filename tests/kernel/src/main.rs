@@ -26,6 +26,7 @@ mod replies;
 mod scheduling;
 mod snapshots;
 mod spawn_gates;
+mod storing;
 mod threads;
 mod write_sets;
 
@@ -52,6 +53,7 @@ const SUITES: &[&[harness::Test]] = &[
     scheduling::TESTS,
     snapshots::TESTS,
     spawn_gates::TESTS,
+    storing::TESTS,
     write_sets::TESTS,
     gate_ends::TESTS,
     deletion::TESTS,

@@ -127,6 +127,11 @@ impl Said {
         answer: 0,
     };
 
+    /// What it found out about its capabilities.
+    pub(crate) fn answer_bits(&self) -> u64 {
+        self.answer & 0xff
+    }
+
     pub(crate) fn after(value: u64) -> Said {
         Said {
             counter: 100 + value,
@@ -178,6 +183,11 @@ impl Template {
         Ok(Template { snapshot, gate })
     }
 
+    /// The gate that clones call.
+    pub(crate) fn gate_cap(&self) -> CapIndex {
+        self.gate.index()
+    }
+
     pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot(self.snapshot.index())
     }
@@ -226,12 +236,12 @@ impl Template {
 }
 
 /// Where the loader puts the capability that is named first.
-fn gate_slot() -> CapIndex {
+pub(crate) fn gate_slot() -> CapIndex {
     CapIndex::FIRST_FREE
 }
 
 /// Makes a snapshot of a task whose call was received last.
-fn freeze(task: CapIndex) -> Result<OwnedCap, Failure> {
+pub(crate) fn freeze(task: CapIndex) -> Result<OwnedCap, Failure> {
     let caller = server::keep_caller()?;
     let snapshot = Slot::fill(|slot| Snapshot::freeze(task, caller.index(), slot))?;
     Snapshot(snapshot.index()).prepare()?;

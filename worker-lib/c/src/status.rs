@@ -63,6 +63,7 @@ statuses! {
     26 c"not-permitted" FaasError::NotPermitted,
     27 c"out-of-memory" FaasError::OutOfMemory,
     28 c"system" FaasError::System(_),
+    29 c"not-storable" FaasError::NotStorable(_),
 }
 
 #[unsafe(no_mangle)]

@@ -68,6 +68,9 @@ pub(super) struct Machine {
     pub(super) refuse_launch: Option<LaunchError>,
     pub(super) refuse_load: bool,
     pub(super) is_full: bool,
+    /// Programs that came with a stored snapshot, and whether its clones serve one request each.
+    pub(super) stored: BTreeSet<CapIndex>,
+    pub(super) stored_is_single: bool,
     pub(super) refuse_copy: bool,
     pub(super) bad_dataspace: bool,
     next_cap: u32,
@@ -206,8 +209,18 @@ impl Platform for Machine {
         Ok(entry.cycle().take(length as usize).collect())
     }
 
-    fn load(&mut self, code: CapIndex, _: &Definition<'_>, _: &[u8]) -> Result<CapIndex, FaasError> {
+    fn load(
+        &mut self,
+        code: CapIndex,
+        _: &Definition<'_>,
+        _: &[u8],
+        stored: Option<CapIndex>,
+    ) -> Result<CapIndex, FaasError> {
         self.use_up(code);
+        if let Some(stored) = stored {
+            self.use_up(stored);
+            self.stored.insert(code);
+        }
         if self.refuse_load {
             return Err(FaasError::InvalidImage(ImageFault::NotElf));
         }
@@ -238,16 +251,32 @@ impl Platform for Machine {
         Ok(())
     }
 
+    fn load_stored(&mut self, program: &CapIndex, launch: Launch) -> Result<Option<bool>, LaunchError> {
+        if !self.stored.contains(program) {
+            return Ok(None);
+        }
+        self.launch(program, launch)?;
+        Ok(Some(self.stored_is_single))
+    }
+
+    fn store(&mut self, _: &CapIndex, image: &u32, _: bool, into: CapIndex) -> Result<u64, FaasError> {
+        self.use_up(into);
+        assert!(self.images.contains(image));
+        Ok(IMAGE_BYTES)
+    }
+
     fn freeze(
         &mut self,
         worker: u16,
-        reply: CapIndex,
+        reply: Option<CapIndex>,
         copying: Copying,
     ) -> Result<(u32, ImageInfo), FreezeError> {
         if let Some(error) = self.refuse_freeze {
             return Err(error);
         }
-        assert!(self.replies.remove(&reply), "{reply:?} is gone");
+        if let Some(reply) = reply {
+            assert!(self.replies.remove(&reply), "{reply:?} is gone");
+        }
         let launch = self.workers.remove(&worker).expect("frozen after its end");
         self.memory += launch.memory - IMAGE_BYTES;
         let image = self.fresh().0;
@@ -459,7 +488,7 @@ impl TestService {
 
     pub(super) fn begin_create(&mut self, name: &str, config: ActionConfig) -> CapIndex {
         let (code, reply) = (self.platform.cap(), self.platform.reply());
-        self.create(&definition(name, config), code, None, reply);
+        self.create(&definition(name, config), code, None, None, reply);
         self.check();
         reply
     }

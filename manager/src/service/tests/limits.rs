@@ -215,7 +215,7 @@ fn definitions_that_make_no_sense_are_refused() {
     for definition in definitions {
         let (code, environment) = (service.platform().cap(), service.platform().cap());
         let reply = service.platform().reply();
-        service.create(&definition, code, Some(environment), reply);
+        service.create(&definition, code, Some(environment), None, reply);
         assert!(
             matches!(service.seen(reply), Some(Seen::Created(Err(_)))),
             "{definition:?}"

@@ -6,6 +6,7 @@ mod nested;
 mod prepare;
 mod random;
 mod single;
+mod stored;
 
 use super::Service;
 use crate::action::{ImageUse, NONE};
