@@ -6,7 +6,8 @@ use rustpython_vm::compiler::Mode;
 use rustpython_vm::{AsObject, Interpreter, PyObjectRef, PyResult, Settings, VirtualMachine};
 
 use crate::failure::Failure;
-use crate::function::Function;
+use crate::function::{Function, Loaded};
+use crate::streams::Streams;
 use crate::{WARM_UP, native};
 
 /// Python code that is part of the runtime.
@@ -16,6 +17,8 @@ const PRELUDE: &str = include_str!("prelude.py");
 pub(crate) struct Runtime {
     pub(crate) interpreter: Interpreter,
     pub(crate) prelude: PyObjectRef,
+    /// Unknown until code is loaded.
+    streams: Option<Streams>,
 }
 
 impl Runtime {
@@ -30,7 +33,11 @@ impl Runtime {
             run_prelude(vm, native)
         });
         match prelude {
-            Ok(prelude) => Ok(Self { interpreter, prelude }),
+            Ok(prelude) => Ok(Self {
+                interpreter,
+                prelude,
+                streams: None,
+            }),
             Err(error) => Err(interpreter.enter(|vm| broken(vm, &error))),
         }
     }
@@ -39,23 +46,40 @@ impl Runtime {
     ///
     /// # Errors
     /// Code that cannot be compiled, fails when it is imported, or has no handler.
-    pub(crate) fn load(self, handler: &Handler) -> Result<Function, Failure> {
-        let (takes_text, handler) = self.run(|vm| {
+    pub(crate) fn load(mut self, handler: &Handler) -> Result<Function, Failure> {
+        let loaded = self.run(|vm| {
             let names = (handler.module.clone(), handler.function.clone());
             let loaded = vm.call_method(&self.prelude, "load", names)?;
-            Ok((loaded.get_item(&0, vm)?, loaded.get_item(&1, vm)?))
+            Ok(Loaded {
+                takes_text: loaded.get_item(&0, vm)?.try_to_bool(vm)?,
+                handler: loaded.get_item(&1, vm)?,
+                context: self.prelude.get_attr("Context", vm)?,
+                idle: self.prelude.get_attr("idle", vm)?,
+            })
         })?;
-        Ok(Function::new(self, takes_text, handler))
+        self.streams = self.interpreter.enter(|vm| Streams::watch(vm).ok());
+        Ok(Function::new(self, loaded))
     }
 
     /// Runs something that may raise exceptions, and has the log written out.
     pub(crate) fn run<T>(&self, work: impl FnOnce(&VirtualMachine) -> PyResult<T>) -> Result<T, Failure> {
         self.interpreter.enter(|vm| {
             let result = work(vm).map_err(|error| Failure::of(vm, &self.prelude, &error));
-            // The prelude catches what a stream raises.
-            let _ = vm.call_method(&self.prelude, "flush", ());
+            if self.streams.as_ref().is_none_or(|streams| streams.need_flush(vm)) {
+                self.flush_in(vm);
+            }
             result
         })
+    }
+
+    /// Has the log written out.
+    pub(crate) fn flush(&self) {
+        self.interpreter.enter(|vm| self.flush_in(vm));
+    }
+
+    fn flush_in(&self, vm: &VirtualMachine) {
+        // The prelude catches what a stream raises.
+        let _ = vm.call_method(&self.prelude, "flush", ());
     }
 
     /// Compiles a source file of the bundle to a marshalled code object.

@@ -13,6 +13,7 @@ mod host;
 mod interpreter;
 mod json;
 mod native;
+mod streams;
 
 use std::process::ExitCode;
 

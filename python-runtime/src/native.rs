@@ -49,13 +49,6 @@ pub(crate) fn make(vm: &VirtualMachine, bundle: Bundle<'static>) -> PyResult {
     add("packages", packages.into())?;
     let loads = |bytes: PyBytesRef, vm: &VirtualMachine| json::require(vm, bytes.as_bytes());
     add("loads", vm.new_function("loads", loads).into())?;
-    add(
-        "event",
-        vm.new_function("event", |request: PyObjectRef, vm: &VirtualMachine| {
-            json::event(vm, request)
-        })
-        .into(),
-    )?;
     let dumps = |value: PyObjectRef, vm: &VirtualMachine| {
         json::write(vm, &value).map(|bytes| vm.ctx.new_bytes(bytes))
     };

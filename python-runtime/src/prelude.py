@@ -212,18 +212,22 @@ def compiled(name):
 
 def load(module_name, function_name):
     """Imports the code; returns whether the handler takes text, and the handler."""
-    sys.stdout.reconfigure(line_buffering=True)
+    # What is written reaches the buffers at once, which note that.
+    sys.stdout.reconfigure(line_buffering=True, write_through=True)
+    sys.stderr.reconfigure(line_buffering=True, write_through=True)
     sys.meta_path.insert(1, Importer)
     __import__(module_name)
     name, found = find_handler(sys.modules[module_name], function_name)
     return name == "main", found
 
 
-def call(takes_text, handler, request, request_id, depth):
-    """Serves a request; both are bytes."""
-    if not takes_text:
-        return encode(handler(native.event(request), Context(request_id, depth)))
-    result = handler(request.decode())
+def text(request):
+    """The text that a request's bytes are; raises what decoding raises."""
+    return request.decode()
+
+
+def encode_text(result):
+    """The bytes that the result of a handler for text stands for."""
     if isinstance(result, str):
         return result.encode()
     if result is None or isinstance(result, (bytes, bytearray, memoryview)):
@@ -232,7 +236,7 @@ def call(takes_text, handler, request, request_id, depth):
 
 
 def idle(request, context=None):
-    """Stands for the handler while nobody calls: what the interpreter learns about this file's code, it learns then."""
+    """Stands for the handler while nobody calls."""
     return request
 
 
