@@ -77,7 +77,8 @@ fn write_phase(out: &mut impl Write, samples: &[Vec<Sample>], phase: Phase) -> f
     }
     write!(out, "{:<10}", phase.name())?;
     for value in [summary.min, summary.p50, summary.p90, summary.p99, summary.max] {
-        write!(out, "{:>8}.{:03}", value / 1000, value % 1000)?;
+        // The space keeps columns apart that are wider than usual.
+        write!(out, " {:>7}.{:03}", value / 1000, value % 1000)?;
     }
     writeln!(out)
 }
@@ -121,6 +122,25 @@ mod tests {
             "{text}"
         );
         assert!(text.ends_with("failed: 1 x timeout: no answer within 75 ms\n"));
+    }
+
+    #[test]
+    fn columns_stay_apart_however_long_it_takes() {
+        let samples = [vec![sample(12_345_678_901)]];
+        let run = Run {
+            function: "slow",
+            mode: "boot",
+            samples: &samples,
+            failures: &Failures::default(),
+            elapsed_ns: 12_345_678_901,
+        };
+        let mut text = String::new();
+        write(&mut text, &run).unwrap();
+        let total = text.lines().find(|line| line.starts_with("total")).unwrap();
+        assert_eq!(
+            total.split_whitespace().collect::<Vec<_>>()[1..],
+            ["12345678.901"; 5]
+        );
     }
 
     #[test]
