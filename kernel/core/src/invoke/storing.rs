@@ -100,12 +100,13 @@ fn region(call: &Call, target: Ref<Snapshot>) -> Result<Outcome, Error> {
 /// Words: address, size, whether all pages are wanted; perhaps a dataspace for them, and the offset there.
 fn pages(call: &Call, target: Ref<Snapshot>) -> Result<Outcome, Error> {
     let (from, size, whole) = (call.word(1)?, call.word(2)?, call.word(3)? != 0);
-    let found = target
-        .space()
-        .image_pages(from, from.saturating_add(size), whole)?;
-    if let Some(to) = call.optional::<Dataspace>(4, Rights::WRITE)? {
-        found.copy_to(&to, from, call.word(5)?)?;
-    }
+    let to = call.optional::<Dataspace>(4, Rights::WRITE)?;
+    let to = match &to {
+        Some(to) => Some((&**to, call.word(5)?)),
+        None => None,
+    };
+    let end = from.saturating_add(size);
+    let found = target.space().image_pages(from, end, whole, to)?;
     let mut words = 1;
     call.utcb().set(0, found.next);
     for address in found.addresses() {

@@ -133,7 +133,8 @@ impl Dataspace {
         Ok(())
     }
 
-    /// Copies the contents of a frame that somebody keeps to the page at `offset`.
+    /// Copies the contents of a frame that somebody keeps to the page at `offset`. The caller may hold the lock of a space: so
+    /// nothing is done about work that is in the way.
     ///
     /// # Errors
     /// As [`Self::write`], and [`Error::Invalid`] if the offset is no multiple of the page size.
@@ -143,7 +144,13 @@ impl Dataspace {
             return Err(Error::Invalid);
         }
         let page = offset / PAGE_SIZE;
-        let state = self.lock_for_write(page)?;
+        let state = self.state.lock();
+        if self.is_sealed() {
+            return Err(Error::AccessDenied);
+        }
+        if state.work.is_some_and(|work| work.blocks(page)) {
+            return Err(Error::Again);
+        }
         // Others may have the page mapped: no plain copy.
         copy_words(self.writable_frame(&state, page)?, kept);
         Ok(())

@@ -26,7 +26,7 @@ const MAX_REGIONS: usize = 512;
 /// What others may read of a frozen space without its lock.
 pub(super) struct Image {
     /// The space is frozen: it never changes again.
-    pub(super) frozen: AtomicBool,
+    frozen: AtomicBool,
     /// Copies need views of their own.
     has_unsealed: AtomicBool,
     /// What the root table has in it.

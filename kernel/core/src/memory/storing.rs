@@ -4,12 +4,12 @@
 use super::address::{PhysAddr, UserRange};
 use super::dataspace::Dataspace;
 use super::frame;
-use super::layout::Inner;
+use super::layout::{Inner, Phase};
 use super::page_table::Leaf;
 use super::region::{Kind, Node};
 use super::space::{AddressSpace, PIECE};
 use crate::object::Ref;
-use core::sync::atomic::Ordering;
+use crate::sync::Guard;
 use l4::object::FOUND_MAX;
 use l4::region::Access;
 use l4::{Error, PAGE_SIZE};
@@ -39,11 +39,9 @@ impl ImagePages {
         self.pages[..self.count].iter().map(|(address, _)| *address)
     }
 
-    /// Copies them to a dataspace where address `from` stands at `offset`. The image's snapshot still exists: so do the frames.
-    ///
-    /// # Errors
-    /// Those of writing to the dataspace.
-    pub(crate) fn copy_to(&self, target: &Dataspace, from: u64, offset: u64) -> Result<(), Error> {
+    /// Copies them to a dataspace where address `from` stands at `offset`. The lock of the image's space is held: its end, which
+    /// gives the frames back, waits for that.
+    fn copy_to(&self, target: &Dataspace, from: u64, offset: u64) -> Result<(), Error> {
         for (address, frame) in &self.pages[..self.count] {
             let place = offset.checked_add(address - from).ok_or(Error::Range)?;
             target.copy_frame_in(place, *frame)?;
@@ -65,10 +63,9 @@ impl AddressSpace {
     /// The region of a frozen space that holds `address`, or the next one behind it.
     ///
     /// # Errors
-    /// [`Error::Again`] if the space is not frozen, [`Error::NotFound`] if there is none.
+    /// [`Error::Again`] if the space is not frozen, [`Error::NotFound`] if there is none, or the space's end has begun.
     pub(crate) fn image_region(&self, address: u64) -> Result<ImageRegion, Error> {
-        self.check_frozen()?;
-        let inner = self.inner.lock();
+        let inner = self.lock_frozen()?;
         let region = inner.regions.at_or_behind(address).ok_or(Error::NotFound)?;
         Ok(ImageRegion {
             start: region.start(),
@@ -87,20 +84,27 @@ impl AddressSpace {
     }
 
     /// Finds pages of the region that holds `from`, as far as `end`: those that differ from what backs the region, or, if
-    /// `whole`, all that have contents. A bounded number at a time.
+    /// `whole`, all that have contents. A bounded number at a time. If `to` is a dataspace and an offset, they are copied there, so
+    /// that the page at `from` stands at the offset.
     ///
     /// # Errors
-    /// [`Error::Again`] if the space is not frozen; [`Error::NotFound`] without a region; [`Error::Invalid`] if it shows memory
-    /// that can change, or the address is not aligned.
-    pub(crate) fn image_pages(&self, from: u64, end: u64, whole: bool) -> Result<ImagePages, Error> {
-        self.check_frozen()?;
+    /// [`Error::Again`] if the space is not frozen; [`Error::NotFound`] without a region, or if the space's end has begun;
+    /// [`Error::Invalid`] if the region shows memory that can change, or an argument is not aligned; those of writing to the
+    /// dataspace, and [`Error::Again`] if that is being cleared.
+    pub(crate) fn image_pages(
+        &self,
+        from: u64,
+        end: u64,
+        whole: bool,
+        to: Option<(&Dataspace, u64)>,
+    ) -> Result<ImagePages, Error> {
         let from = UserRange::new(from, PAGE_SIZE)?.start();
         let mut found = ImagePages {
             pages: [(0, PhysAddr(0)); FOUND_MAX],
             count: 0,
             next: from,
         };
-        let inner = self.inner.lock();
+        let inner = self.lock_frozen()?;
         let region = inner.regions.find(from).ok_or(Error::NotFound)?;
         let end = end.min(region.end());
         let source = region.dataspace();
@@ -117,14 +121,19 @@ impl AddressSpace {
             inner.find_page(region, whole, &mut found);
         }
         found.next = found.next.min(end);
+        if let Some((to, offset)) = to {
+            found.copy_to(to, from, offset)?;
+        }
         Ok(found)
     }
 
-    fn check_frozen(&self) -> Result<(), Error> {
-        if self.image.frozen.load(Ordering::Acquire) {
-            Ok(())
-        } else {
-            Err(Error::Again)
+    /// The lock, while the space is an image: it keeps its frames until the lock is given back.
+    fn lock_frozen(&self) -> Result<Guard<'_, Inner>, Error> {
+        let inner = self.inner.lock();
+        match inner.phase {
+            Phase::Frozen => Ok(inner),
+            Phase::Live | Phase::Freezing { .. } => Err(Error::Again),
+            Phase::Ending | Phase::Gone => Err(Error::NotFound),
         }
     }
 

@@ -43,12 +43,17 @@ fn found(image: &AddressSpace, from: u64, pages: u64, whole: bool) -> Vec<u64> {
     let (mut next, end) = (at(from), at(from + pages));
     let mut all = Vec::new();
     while next < end {
-        let some = image.image_pages(next, end, whole).unwrap();
+        let some = image.image_pages(next, end, whole, None).unwrap();
         all.extend(some.addresses().map(|address| (address - BASE) / PAGE_SIZE));
         assert!(some.next > next);
         next = some.next;
     }
     all
+}
+
+/// Why nothing can be found at a page.
+fn refused(image: &AddressSpace, page: u64) -> Option<Error> {
+    image.image_pages(at(page), at(page + 1), false, None).err()
 }
 
 #[test]
@@ -67,7 +72,7 @@ fn pages_that_differ_are_found_and_copied() {
     // One of the dataspace is only read.
     processor.read(at(5001)).unwrap();
     processor.write(at(5002), 7).unwrap();
-    assert_eq!(image.image_pages(at(0), at(1), false).err(), Some(Error::Again));
+    assert_eq!(refused(image, 0), Some(Error::Again));
     image.begin_image(account.erase()).unwrap();
     while !image.freeze(&mut 5).unwrap() {}
 
@@ -80,20 +85,22 @@ fn pages_that_differ_are_found_and_copied() {
     );
 
     let copy = Dataspace::create(account, 8 * PAGE_SIZE).unwrap();
-    let pages = image.image_pages(at(5001), at(5005), true).unwrap();
-    pages.copy_to(&copy, at(5001), PAGE_SIZE).unwrap();
+    let copied = |offset| {
+        let pages = image.image_pages(at(5001), at(5005), true, Some((&*copy, offset)));
+        pages.map(|pages| pages.addresses().count())
+    };
+    assert_eq!(copied(PAGE_SIZE), Ok(3));
     let byte = |page: u64| {
         let mut bytes = [0];
         copy.read(page * PAGE_SIZE, &mut bytes).unwrap();
         bytes[0]
     };
     assert_eq!([0, 1, 2, 3, 4, 5].map(byte), [0, 101, 7, 0, 104, 0]);
-    assert_eq!(pages.copy_to(&copy, at(5001), 7 * PAGE_SIZE), Err(Error::Range));
-
-    assert_eq!(
-        image.image_pages(at(4096), at(4097), false).err(),
-        Some(Error::NotFound)
-    );
+    assert_eq!(copied(7 * PAGE_SIZE), Err(Error::Range));
+    assert_eq!(copied(1), Err(Error::Invalid));
+    seal(&copy);
+    assert_eq!(copied(0), Err(Error::AccessDenied));
+    assert_eq!(refused(image, 4096), Some(Error::NotFound));
     let region = image.image_region(at(4096)).unwrap();
     assert_eq!((region.start, region.size), (at(5000), 8 * PAGE_SIZE));
     assert!(
@@ -103,6 +110,9 @@ fn pages_that_differ_are_found_and_copied() {
     );
     assert_eq!(image.image_region(at(5008)).err(), Some(Error::NotFound));
     destroy(image);
+    // What has given its memory back shows nothing.
+    assert_eq!(image.image_region(at(0)).err(), Some(Error::NotFound));
+    assert_eq!(refused(image, 0), Some(Error::NotFound));
     drop_dataspace(copy);
     drop_dataspace(source);
     world.close(&[account]);
