@@ -47,6 +47,8 @@ impl Runtime {
     /// # Errors
     /// Code that cannot be compiled, fails when it is imported, or has no handler.
     pub(crate) fn load(mut self, handler: &Handler) -> Result<Function, Failure> {
+        // Before the function's code can put others in their place.
+        self.streams = self.interpreter.enter(|vm| Streams::watch(vm).ok());
         let loaded = self.run(|vm| {
             let names = (handler.module.clone(), handler.function.clone());
             let loaded = vm.call_method(&self.prelude, "load", names)?;
@@ -57,7 +59,6 @@ impl Runtime {
                 idle: self.prelude.get_attr("idle", vm)?,
             })
         })?;
-        self.streams = self.interpreter.enter(|vm| Streams::watch(vm).ok());
         Ok(Function::new(self, loaded))
     }
 
