@@ -31,7 +31,7 @@ client-bench: invokes a function again and again and shows how long each phase t
       --format=FORMAT    table, json, both, or none: what is printed at the end (both)
       --show             print each reply or error, and what the snapshot takes
       --figures          print what invocations of the image's functions cost, for 'make bench', and nothing else
-      --check-leaks      do it twice, and fail if afterwards the machine has more in use than between; needs 'debug'
+      --check-leaks      do it again, up to four times, and fail if the machine has more in use after each; needs 'debug'
       --expect=KIND      succeed if and only if everything fails with an error of this kind, e.g. fault
   -h, --help             print this
 
