@@ -100,16 +100,6 @@ const fn shown(name: &'static str, what: &'static str, peers: &'static [LinuxOpe
     }
 }
 
-/// What is measured and has a limit that it does not have to keep yet.
-const fn toward(
-    name: &'static str,
-    what: &'static str,
-    limit: f64,
-    peers: &'static [LinuxOperation],
-) -> Figure {
-    shown(name, what, peers).aiming(Goal::AtMost(limit))
-}
-
 const fn kibibytes(
     name: &'static str,
     what: &'static str,
@@ -204,11 +194,8 @@ pub(super) const FIGURES: &[Figure] = &[
     shown("invoke_python_lazy", "the same without a write set", PYTHON),
     shown("invoke_python_boot", "the same, loaded afresh", PYTHON),
     shown("invoke_python_warm", "the same, kept", &[("CPython, kept process", "cpython_warm")]),
-    Figure {
-        unit: "KiB",
-        ..toward("clone_memory_python_kib", "a waiting clone of it, all told", 256.0,
-            &[("CPython, child of a zygote", "cpython_child")])
-    },
+    kibibytes("clone_memory_python_kib", "a waiting clone of it, all told", 256.0,
+        &[("CPython, child of a zygote", "cpython_child")]),
     shown("clone_wake_python", "200 of them woken once each, by the manager: one of them", &[]),
     shown(PYTHON_CPU, "a computation in Python", &[("the same program", PYTHON_CPU)]),
     shown(PYTHON_BOOT, "fresh interpreter to the handler's first line",
