@@ -101,8 +101,10 @@ fn call_partners(
         from: sender,
         to: receiver,
     };
-    let ready = partners.may_switch(domain)
-        && receiver.state.get(domain) == State::Receiving(Filter::Anybody)
+    // A pattern instead of a comparison, which the compiler may make a call of.
+    let waits = matches!(receiver.state.get(domain), State::Receiving(Filter::Anybody));
+    let ready = waits
+        && partners.may_switch(domain)
         && sender.sending.get(domain).content == Content::Message
         && !gate.header.is_dead();
     ready.then_some(partners)
