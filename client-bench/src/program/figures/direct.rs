@@ -17,6 +17,8 @@ use l4re::thread::{Builder, JoinHandle};
 const NAME: &str = "direct";
 /// Stack of a thread: a reply and what `Function::call` needs.
 const STACK: u64 = 16 << 10;
+/// Memory limit of a clone: as many as are called at once fit into what a client gets of 1 GiB where there are two.
+const MEMORY: u64 = 128 << 10;
 /// How often threads look whether all are there.
 const LOOK_NS: u64 = 1_000_000;
 /// Between that and the calls: all threads have looked by then.
@@ -38,6 +40,7 @@ struct Burst {
 pub(super) fn measure(session: &Arc<Session>, function: &RomFunction) -> Result<(), Failed> {
     let config = ActionConfig {
         concurrent_requests: LARGEST,
+        memory_bytes: MEMORY,
         ..in_mode(function, StartMode::Snapshot)
     };
     session.create(NAME, function.code(), config, &[])?;
