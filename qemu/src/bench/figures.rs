@@ -410,7 +410,11 @@ mod tests {
             aerie: values(&[("ipc_round_trip", 7_000.0), ("boot", 90.0)]),
             linux: values(&[("boot", 1_400.0)]),
         };
-        let rows = rows(&counted, &timed, &Ratios::from([(SCALING.to_owned(), 1.5)]));
+        let rows = rows(
+            &counted,
+            &timed,
+            &Ratios::from([(SCALING.to_owned(), 1.5), (COLD_TIME_RATIO.to_owned(), 9.9)]),
+        );
         let names: Vec<_> = rows.iter().map(|row| row.name.as_str()).collect();
         assert_eq!(
             names,
@@ -419,17 +423,19 @@ mod tests {
                 "invoke_boot",
                 "invoke_python",
                 "clone_memory_python_kib",
+                "cold_time_ratio",
                 "scaling_2",
                 "ipc_round_trip_time",
                 "boot_time"
             ]
         );
-        let [ipc, boot, python, memory, scaling, ipc_time, boot_time] = rows.as_slice() else {
+        let [ipc, boot, python, memory, cold, scaling, ipc_time, boot_time] = rows.as_slice() else {
             panic!("{rows:?}")
         };
         assert!(!ipc.misses() && !ipc.is_on_the_way() && ipc.peer_value == Some(10_308.0));
         assert!(!python.misses() && !python.is_on_the_way());
-        assert!(!memory.misses() && memory.is_on_the_way());
+        assert!(memory.misses());
+        assert!(!cold.misses() && cold.is_on_the_way());
         assert_eq!(boot.peer, None, "the nearest one was not measured");
         assert_eq!(boot.peers.len(), 1);
         assert!(scaling.misses());
