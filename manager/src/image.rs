@@ -1,6 +1,6 @@
 //! Images: functions that were stopped where they asked for their first request. Workers begin as clones of them.
 
-use crate::action::ActionId;
+use crate::action::{ActionId, NONE};
 use crate::slab::Slab;
 use interfaces::faas::ImageInfo;
 
@@ -26,8 +26,11 @@ pub struct Image<Memory> {
     pub users: u32,
     /// New workers begin from it. Otherwise it goes with its last user.
     pub is_current: bool,
-    /// When a worker last began from it, in nanoseconds of the kernel clock.
-    pub used_ns: u64,
+    /// Clones that had begun without the manager when that was looked at last.
+    begun_directly: u64,
+    /// Among the current images, the ones that were used next before and next after it.
+    before: u16,
+    after: u16,
 }
 
 impl<Memory> Image<Memory> {
@@ -36,12 +39,18 @@ impl<Memory> Image<Memory> {
     }
 }
 
-/// The images of a client.
+/// The images of a client. Current ones stand in a list by their last use, so that to use one and to find the one that was not
+/// used for the longest time both take constant time.
 #[derive(Debug)]
 pub struct Images<Memory> {
     table: Slab<Image<Memory>>,
     /// Memory of those that are current, in bytes.
     bytes: u64,
+    /// Number of those that are current.
+    current: usize,
+    /// Ends of the list of those that are current.
+    oldest: u16,
+    newest: u16,
 }
 
 impl<Memory> Images<Memory> {
@@ -50,6 +59,9 @@ impl<Memory> Images<Memory> {
         Images {
             table: Slab::new(capacity),
             bytes: 0,
+            current: 0,
+            oldest: NONE,
+            newest: NONE,
         }
     }
 
@@ -57,17 +69,21 @@ impl<Memory> Images<Memory> {
     ///
     /// # Errors
     /// The memory, if there is no room.
-    pub fn insert(&mut self, frozen: Frozen<Memory>, action: ActionId, now: u64) -> Result<u16, Memory> {
+    pub fn insert(&mut self, frozen: Frozen<Memory>, action: ActionId) -> Result<u16, Memory> {
         let bytes = frozen.info.bytes;
         let image = Image {
             frozen,
             action,
             users: 0,
             is_current: true,
-            used_ns: now,
+            begun_directly: 0,
+            before: NONE,
+            after: NONE,
         };
         let index = self.table.insert(image).map_err(|image| image.frozen.memory)?;
         self.bytes += bytes;
+        self.current += 1;
+        self.append(index);
         Ok(index)
     }
 
@@ -77,10 +93,57 @@ impl<Memory> Images<Memory> {
     }
 
     /// Notes that a worker begins from an image.
-    pub fn take_into_use(&mut self, index: u16, now: u64) {
+    pub fn take_into_use(&mut self, index: u16) {
         if let Some(image) = self.table.get_mut(index) {
             image.users += 1;
-            image.used_ns = now;
+            self.note_use(index);
+        }
+    }
+
+    /// Notes how many clones of an image have begun without the manager. Tells whether there were any since the last time, which
+    /// makes it the one that was used last.
+    pub fn note_direct_calls(&mut self, index: u16, begun: u64) -> bool {
+        let Some(image) = self.table.get_mut(index) else {
+            return false;
+        };
+        let is_used = core::mem::replace(&mut image.begun_directly, begun) != begun;
+        if is_used {
+            self.note_use(index);
+        }
+        is_used
+    }
+
+    fn note_use(&mut self, index: u16) {
+        if index != self.newest && self.table.get(index).is_some_and(|image| image.is_current) {
+            self.unlink(index);
+            self.append(index);
+        }
+    }
+
+    /// Puts an image at the end of the list.
+    fn append(&mut self, index: u16) {
+        let before = core::mem::replace(&mut self.newest, index);
+        match self.table.get_mut(before) {
+            Some(last) => last.after = index,
+            None => self.oldest = index,
+        }
+        if let Some(image) = self.table.get_mut(index) {
+            (image.before, image.after) = (before, NONE);
+        }
+    }
+
+    /// Takes an image out of the list.
+    fn unlink(&mut self, index: u16) {
+        let Some(&Image { before, after, .. }) = self.table.get(index) else {
+            return;
+        };
+        match self.table.get_mut(before) {
+            Some(neighbour) => neighbour.after = after,
+            None => self.oldest = after,
+        }
+        match self.table.get_mut(after) {
+            Some(neighbour) => neighbour.before = before,
+            None => self.newest = before,
         }
     }
 
@@ -102,10 +165,13 @@ impl<Memory> Images<Memory> {
         let Some(image) = self.table.get_mut(index) else {
             return false;
         };
+        let is_unneeded = image.users == 0;
         if core::mem::take(&mut image.is_current) {
             self.bytes -= image.frozen.info.bytes;
+            self.current -= 1;
+            self.unlink(index);
         }
-        image.is_unneeded()
+        is_unneeded
     }
 
     /// Takes an image out that nobody needs any more.
@@ -119,13 +185,17 @@ impl<Memory> Images<Memory> {
         self.table.iter()
     }
 
-    /// The current image, other than that of `but`, that has not been used for the longest time.
+    /// The current image, other than that of `but`, that has not been used for the longest time, as far as uses were noted.
     pub fn least_recently_used(&self, but: ActionId) -> Option<u16> {
-        self.table
-            .iter()
-            .filter(|(_, image)| image.is_current && image.action != but)
-            .min_by_key(|(_, image)| image.used_ns)
-            .map(|(index, _)| index)
+        let mut index = self.oldest;
+        // One action has one current image at most.
+        while let Some(image) = self.table.get(index) {
+            if image.action != but {
+                return Some(index);
+            }
+            index = image.after;
+        }
+        None
     }
 
     /// Memory of the current images, in bytes.
@@ -135,7 +205,7 @@ impl<Memory> Images<Memory> {
 
     /// Number of images that workers can begin from.
     pub fn current(&self) -> usize {
-        self.table.iter().filter(|(_, image)| image.is_current).count()
+        self.current
     }
 
     /// Gives the memory of the table back if there is no image left.
@@ -168,12 +238,28 @@ mod tests {
         }
     }
 
+    fn three_images() -> (Images<u32>, [u16; 3]) {
+        let mut images = Images::new(3);
+        let places = [1, 2, 3].map(|serial| images.insert(frozen(serial, 1), action(serial)).unwrap());
+        (images, places)
+    }
+
+    /// Retires images until there is none; returns their memories in that order.
+    fn give_up_all(images: &mut Images<u32>) -> std::vec::Vec<u32> {
+        core::iter::from_fn(|| {
+            let index = images.least_recently_used(action(9))?;
+            assert!(images.retire(index) || images.get(index).unwrap().users > 0);
+            images.get(index).map(|image| image.frozen.memory)
+        })
+        .collect()
+    }
+
     #[test]
     fn a_retired_image_goes_with_its_last_user() {
         let mut images = Images::new(2);
-        let index = images.insert(frozen("old", 10), action(1), 0).unwrap();
-        images.take_into_use(index, 5);
-        images.take_into_use(index, 6);
+        let index = images.insert(frozen("old", 10), action(1)).unwrap();
+        images.take_into_use(index);
+        images.take_into_use(index);
         assert!(!images.leave(index) && !images.retire(index));
         assert_eq!(
             (images.bytes(), images.current(), images.remove(index)),
@@ -187,14 +273,37 @@ mod tests {
 
     #[test]
     fn the_one_unused_for_longest_is_found() {
-        let mut images = Images::new(3);
-        let places = [1, 2, 3].map(|serial| images.insert(frozen(serial, 1), action(serial), 0).unwrap());
-        for (time, place) in [(1, places[1]), (2, places[0]), (3, places[2])] {
-            images.take_into_use(place, time);
+        let (mut images, places) = three_images();
+        for place in [places[1], places[0], places[2], places[2]] {
+            images.take_into_use(place);
         }
         assert_eq!(images.least_recently_used(action(9)), Some(places[1]));
         assert_eq!(images.least_recently_used(action(2)), Some(places[0]));
-        assert!(images.insert(frozen(4, 1), action(4), 0).is_err());
-        assert_eq!(images.bytes(), 3);
+        assert!(images.insert(frozen(4, 1), action(4)).is_err());
+        assert_eq!((images.bytes(), images.current()), (3, 3));
+        assert_eq!(give_up_all(&mut images), [2, 1, 3]);
+        assert_eq!((images.bytes(), images.current()), (0, 0));
+    }
+
+    #[test]
+    fn calls_without_the_manager_are_uses() {
+        let (mut images, places) = three_images();
+        assert!(images.note_direct_calls(places[0], 5) && images.note_direct_calls(places[1], 1));
+        assert!(!images.note_direct_calls(places[0], 5), "none since");
+        assert_eq!(give_up_all(&mut images), [3, 1, 2]);
+    }
+
+    #[test]
+    fn what_is_not_current_stays_out_of_the_list() {
+        let (mut images, places) = three_images();
+        images.take_into_use(places[1]);
+        assert!(!images.retire(places[1]), "it has a user");
+        images.take_into_use(places[1]);
+        assert!(!images.note_direct_calls(9, 1));
+        images.note_direct_calls(places[1], 3);
+        let again = images.retire(places[0]) && images.remove(places[0]).is_some();
+        assert!(again);
+        assert_eq!(images.insert(frozen(4, 1), action(4)), Ok(places[0]));
+        assert_eq!(give_up_all(&mut images), [3, 4]);
     }
 }

@@ -322,9 +322,8 @@ impl<P: Platform> Service<P> {
 
     /// Gives an action its image, and has its invocations begin from it.
     fn install(&mut self, id: ActionId, prepared: Prepared<P::Image>) {
-        let now = self.platform.now();
         let image = match prepared {
-            Ok(frozen) => match self.images.insert(frozen, id, now) {
+            Ok(frozen) => match self.images.insert(frozen, id) {
                 Ok(index) => {
                     self.totals.prepared += 1;
                     ImageUse::Ready(index)
@@ -351,7 +350,7 @@ impl<P: Platform> Service<P> {
 
     /// Gives up the image that has not been used for the longest time, but not that of one action. `false` if there is none.
     pub(super) fn evict_one(&mut self, but: ActionId) -> bool {
-        let Some(index) = self.images.least_recently_used(but) else {
+        let Some(index) = self.least_recently_used(but) else {
             return false;
         };
         let action = self.images.get(index).map(|image| image.action);
@@ -361,6 +360,20 @@ impl<P: Platform> Service<P> {
         self.totals.evicted += 1;
         self.retire_image(index);
         true
+    }
+
+    /// The current image, other than that of one action, that has not been used for the longest time. Calls that do not pass the
+    /// manager are seen here only: whoever is about to go and had any goes to the end of the list, once at most.
+    fn least_recently_used(&mut self, but: ActionId) -> Option<u16> {
+        for _ in 0..self.images.current() {
+            let index = self.images.least_recently_used(but)?;
+            let calls = self.platform.direct_calls(&self.images.get(index)?.frozen.memory);
+            let begun = calls.live + calls.answered + calls.failed;
+            if !self.images.note_direct_calls(index, begun) {
+                return Some(index);
+            }
+        }
+        self.images.least_recently_used(but)
     }
 
     /// Has no new workers begin from an image.

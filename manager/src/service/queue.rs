@@ -275,7 +275,7 @@ impl<P: Platform> Service<P> {
                 activation.starved_since = 0;
                 self.totals.started += 1;
                 self.clear_log(place);
-                self.images.take_into_use(worker.image, now);
+                self.images.take_into_use(worker.image);
                 Ok(())
             }
             Err(error) => {

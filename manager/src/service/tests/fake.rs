@@ -56,6 +56,8 @@ pub(super) struct Machine {
     /// Images whose gate clients hold, and those with a clone that a client began.
     pub(super) opened: BTreeSet<u32>,
     pub(super) direct: BTreeSet<u32>,
+    /// How many calls each image's gate has answered; none if it is not listed.
+    pub(super) answered: BTreeMap<u32, u64>,
     pub(super) refuse_open: bool,
     /// Images whose clones are to copy eagerly, and the worker that was recorded for it.
     pub(super) unrecorded: BTreeSet<u32>,
@@ -336,7 +338,7 @@ impl Platform for Machine {
     fn direct_calls(&mut self, image: &u32) -> DirectCalls {
         DirectCalls {
             live: u64::from(self.direct.contains(image)),
-            answered: 1,
+            answered: self.answered.get(image).copied().unwrap_or_default(),
             failed: 0,
         }
     }

@@ -244,6 +244,33 @@ fn images_beyond_the_budget_are_given_up_and_prepared_again_when_they_are_needed
 }
 
 #[test]
+fn an_image_that_clients_use_without_the_manager_is_not_given_up_for_one_that_nobody_uses() {
+    let mut service = service();
+    service.platform().image_budget = 2 * IMAGE_BYTES;
+    for name in ["a", "b"] {
+        assert_eq!(service.create_action(name, snapshot()), Ok(()));
+    }
+    let a = service.open(b"a").unwrap().gate.unwrap().index().0;
+    service.platform().answered.insert(a, 1);
+    assert_eq!(service.create_action("c", snapshot()), Ok(()));
+    assert_eq!(state(&mut service, "b"), ImageState::Evicted);
+    assert!(is_ready(&mut service, "a") && is_ready(&mut service, "c"));
+    // Since then nobody has called it, while the manager itself has used the other one.
+    call_and_finish(&mut service, "c");
+    assert_eq!(service.create_action("d", snapshot()), Ok(()));
+    assert_eq!(state(&mut service, "a"), ImageState::Evicted);
+    service.delete(b"b").unwrap();
+    // If all are in use, the one whose use was seen first goes.
+    for image in 0..=u32::from(u8::MAX) {
+        service.platform().answered.insert(image, 9);
+    }
+    assert_eq!(service.create_action("e", snapshot()), Ok(()));
+    assert_eq!(state(&mut service, "c"), ImageState::Evicted);
+    assert!(is_ready(&mut service, "d") && is_ready(&mut service, "e"));
+    service.close_and_check();
+}
+
+#[test]
 fn if_the_image_cannot_be_prepared_again_who_waits_gets_the_reason() {
     let mut service = service().with_action("a", snapshot());
     service.platform().image_budget = 0;
@@ -336,6 +363,7 @@ fn an_image_stays_until_the_last_clone_that_a_client_began_has_ended() {
     assert_eq!((opened.version, opened.timeout_ns), (1, TIMEOUT_NS));
     let image = opened.gate.unwrap().index().0;
     service.platform().direct.insert(image);
+    service.platform().answered.insert(image, 3);
     assert_eq!(service.update_action("f", snapshot()), Ok(2));
     assert!(
         service.platform().opened.is_empty(),
@@ -346,7 +374,7 @@ fn an_image_stays_until_the_last_clone_that_a_client_began_has_ended() {
     service.platform().direct.clear();
     service.pass(1_000_000);
     assert!(!service.platform().images.contains(&image));
-    assert_eq!(service.counters().answered_directly, 2);
+    assert_eq!(service.counters().answered_directly, 3);
     service.close_and_check();
 }
 
