@@ -151,6 +151,8 @@ fn serve_from<E: fmt::Display>(
         started_ns,
         loading_ns,
     } = program;
+    // The standard library makes its buffer when it is first used: before a copy of this worker is made, not in each one.
+    flush_log();
     runtime::serve_from(Worker, started_ns, loading_ns, |request, context| {
         let result = catch_unwind(AssertUnwindSafe(|| function(request, context)));
         flush_log();
