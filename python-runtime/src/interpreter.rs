@@ -2,16 +2,20 @@
 
 use python_bundle::{Bundle, Handler};
 use rustpython_vm::builtins::{PyBaseExceptionRef, PyBytes};
-use rustpython_vm::compiler::Mode;
-use rustpython_vm::{AsObject, Interpreter, PyObjectRef, PyResult, Settings, VirtualMachine};
+use rustpython_vm::frozen::FrozenCodeObject;
+use rustpython_vm::{AsObject, Interpreter, PyObjectRef, PyResult, Settings, VirtualMachine, py_compile};
 
 use crate::failure::Failure;
 use crate::function::{Function, Loaded};
 use crate::streams::Streams;
 use crate::{WARM_UP, native};
 
-/// Python code that is part of the runtime.
-const PRELUDE: &str = include_str!("prelude.py");
+/// Python code that is part of the runtime, compiled with it: an interpreter would take a sixth of its start for that.
+fn prelude() -> FrozenCodeObject<&'static [u8]> {
+    /// The macro alone would not have it compiled again when the text changes.
+    const _: &str = include_str!("prelude.py");
+    py_compile!(file = "prelude.py", module_name = "<prelude>")
+}
 
 /// An interpreter that finds a function's files, and has loaded none of them.
 pub(crate) struct Runtime {
@@ -130,10 +134,7 @@ fn run_prelude(vm: &VirtualMachine, native: PyObjectRef) -> PyResult {
     scope
         .globals
         .set_item("__name__", vm.ctx.new_str("prelude").into(), vm)?;
-    let code = vm
-        .compile(PRELUDE, Mode::Exec, "<prelude>")
-        .map_err(|error| error.into_pyexception(vm, Some(PRELUDE)))?;
-    vm.run_code_obj(code, scope.clone())?;
+    vm.run_code_obj(vm.ctx.new_code(prelude()), scope.clone())?;
     let env = vm.ctx.new_dict();
     for (name, value) in std::env::vars_os().filter(|(name, _)| name != WARM_UP) {
         let value = vm.ctx.new_str(value.to_string_lossy().into_owned());

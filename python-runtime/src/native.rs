@@ -5,13 +5,18 @@ use std::rc::Rc;
 
 use python_bundle::Bundle;
 use rustpython_vm::builtins::{PyBytesRef, PyStrRef};
-use rustpython_vm::{PyObjectRef, PyResult, VirtualMachine};
+use rustpython_vm::frozen::FrozenCodeObject;
+use rustpython_vm::{PyObjectRef, PyResult, VirtualMachine, py_compile};
 use worker::{CallError, Context, FunctionInfo, InvokeOptions};
 
 use crate::{bytecode, json};
 
-/// Python code that is run if it is needed.
-const PACKAGES: &str = include_str!("packages.py");
+/// Python code that is run if it is needed, compiled with the runtime.
+fn packages() -> FrozenCodeObject<&'static [u8]> {
+    /// The macro alone would not have it compiled again when the text changes.
+    const _: &str = include_str!("packages.py");
+    py_compile!(file = "packages.py", module_name = "<packages>")
+}
 
 thread_local! {
     /// The invocation that is being served; none before the first, and on a host.
@@ -45,8 +50,8 @@ pub(crate) fn make(vm: &VirtualMachine, bundle: Bundle<'static>) -> PyResult {
     let module = vm.new_module("native", vm.ctx.new_dict(), None);
     let add = |name: &'static str, function: PyObjectRef| module.set_attr(name, function, vm);
     add_files(vm, bundle, &add)?;
-    let packages = vm.ctx.new_str(PACKAGES);
-    add("packages", packages.into())?;
+    let code = |vm: &VirtualMachine| vm.ctx.new_code(packages());
+    add("packages", vm.new_function("packages", code).into())?;
     let loads = |bytes: PyBytesRef, vm: &VirtualMachine| json::require(vm, bytes.as_bytes());
     add("loads", vm.new_function("loads", loads).into())?;
     let dumps = |value: PyObjectRef, vm: &VirtualMachine| {

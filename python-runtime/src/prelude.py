@@ -94,7 +94,7 @@ def packages():
     if packages.module is None:
         module = Module("packages")
         module.native, module.ROOT = native, ROOT
-        exec(compile(native.packages, "<packages>", "exec"), module.__dict__)
+        exec(native.packages(), module.__dict__)
         packages.module = module
     return packages.module
 
