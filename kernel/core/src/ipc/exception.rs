@@ -17,6 +17,11 @@ use l4::{NEVER, Rights, Tag, utcb};
 
 /// Raises an exception of this CPU's current thread, all of whose registers are saved.
 pub(crate) fn raise(thread: Ref<Thread>, fault: Fault) {
+    if thread.header.is_dead() {
+        // It only has not stopped yet. What it works with may be gone already, which is nobody's concern.
+        stop(thread);
+        return;
+    }
     let domain = Domain::lock(thread.home());
     if enter_own_handler(&domain, thread, fault) {
         return;

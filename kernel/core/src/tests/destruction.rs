@@ -238,6 +238,22 @@ fn a_handler_ends_with_a_fault_unanswered() {
 }
 
 #[test]
+fn a_fault_of_a_thread_that_is_ending_is_nobodys_concern() {
+    let ended = 2;
+    let scripts = [
+        vec![Op::Fault],
+        vec![Op::wait(), Op::wait()],
+        vec![Op::delete(thread(0)), Op::send(GATE, ended)],
+    ];
+    everywhere(&scripts, 0, |stories| {
+        let told = |seen: &Seen| matches!(seen, Seen::Message(_, _, words) if words.as_slice() == [ended]);
+        let seen = &stories[1].0;
+        let after = seen.iter().skip_while(|seen| !told(seen)).skip(1);
+        assert_eq!(after.count(), 0, "{seen:?}");
+    });
+}
+
+#[test]
 fn everything_ends_at_once() {
     for end in [
         Op::delete(ALL),
