@@ -340,11 +340,13 @@ pub(super) fn end() -> ! {
     let own = current_thread();
     Utcb::current().set_word(0, thread::EXIT);
     // SAFETY: Once the flag is set, the stack may be gone at any time: no instruction after that uses it. The call does
-    // not return; should the capability be gone already, so is the thread.
+    // not return while the capability is there. When it is gone already, the kernel is about to end the thread, which must
+    // not call again until then: what a failed call leaves in rax would make it a Linux call, which begins on the stack.
     unsafe {
         asm!(
             "mov byte ptr [{gone}], 1",
-            "2: syscall",
+            "syscall",
+            "2: pause",
             "jmp 2b",
             gone = in(reg) GONE[number as usize].as_ptr(),
             in("rax") Tag::new(THREAD, 1, 0).0 | Tag::NATIVE,

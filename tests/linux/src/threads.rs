@@ -18,6 +18,10 @@ pub(crate) const CHECKS: &[Check] = &[
         "2,000 threads live one after another and leave nothing",
         many_in_turn,
     ),
+    (
+        "threads end on one processor while others start on another",
+        many_crowds,
+    ),
     ("scoped threads borrow", scoped),
     ("a mutex excludes", mutex),
     ("conditions are waited for, or not long enough", conditions),
@@ -81,6 +85,19 @@ fn many_in_turn() {
         "{} KiB more are in use",
         (after - before) >> 10
     );
+}
+
+fn many_crowds() {
+    let crowd = |first: u64| -> u64 {
+        let member = |number| thread::spawn(move || number).join().expect("it ends");
+        (first..first + 250).map(member).sum()
+    };
+    let crowds = [0, 250, 500, 750].map(|first| thread::spawn(move || crowd(first)));
+    let sum: u64 = crowds
+        .into_iter()
+        .map(|crowd| crowd.join().expect("it ends"))
+        .sum();
+    assert_eq!(sum, (0..1000).sum());
 }
 
 fn scoped() {
