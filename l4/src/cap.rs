@@ -28,6 +28,8 @@ impl CapIndex {
     pub const PLATFORM: CapIndex = CapIndex(8);
     /// Names and counters of kernel objects, where granted.
     pub const DEBUG: CapIndex = CapIndex(10);
+    /// A console of the machine that shows nothing but passes bytes on to the host, where granted.
+    pub const DEBUGCON: CapIndex = CapIndex(11);
     /// Namespace of the boot modules.
     pub const ROM: CapIndex = CapIndex(0x12);
     /// Whoever started the task: exit codes, a worker's manager.

@@ -243,7 +243,7 @@ fn launch(plan: &Plan, gate: CapIndex, log: Labels, words: &[&str]) -> Result<[O
 }
 
 /// The capabilities of init at their usual slots: its account, what the kernel gave, what this task serves.
-fn init_capabilities(account: CapIndex, gate: CapIndex, log: Labels) -> [MapEntry; 9] {
+fn init_capabilities(account: CapIndex, gate: CapIndex, log: Labels) -> [MapEntry; 10] {
     let served = |to, label: Labels| MapEntry {
         from: gate,
         to,
@@ -258,6 +258,7 @@ fn init_capabilities(account: CapIndex, gate: CapIndex, log: Labels) -> [MapEntr
         passed(CapIndex::ICU),
         passed(CapIndex::PLATFORM),
         passed(CapIndex::DEBUG),
+        passed(CapIndex::DEBUGCON),
         passed(CapIndex::INFO_PAGE),
         served(CapIndex::ROM, Labels::Rom),
         served(CapIndex::PARENT, Labels::Parent),

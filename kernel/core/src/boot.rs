@@ -11,7 +11,7 @@ use crate::cpu::{self, Cpu};
 use crate::machine::{machine_console_write, machine_direct_map};
 use crate::memory::{Dataspace, PhysAddr, frame};
 use crate::object::{Header, Kind, Object, Ref};
-use crate::objects::{Debug, Icu, Platform, Scheduler, Task, Vcon};
+use crate::objects::{Debug, Device, Icu, Platform, Scheduler, Task, Vcon};
 use crate::root_image;
 use crate::schedule;
 use crate::thread::Thread;
@@ -178,11 +178,13 @@ fn start_root(info: &BootInfo) -> Result<(), BootError> {
     root.give(CapIndex::FACTORY, account, Rights::all())?;
     root.give(CapIndex::THREAD, thread, Rights::all())?;
     root.give(CapIndex::ICU, Account::create(account, Icu::new)?, Rights::CLIENT)?;
-    root.give(
-        CapIndex::LOG,
-        Account::create(account, Vcon::new)?,
-        Rights::CLIENT,
-    )?;
+    for (slot, device) in [
+        (CapIndex::LOG, Device::Console),
+        (CapIndex::DEBUGCON, Device::DebugConsole),
+    ] {
+        let console = Account::create(account, |header| Vcon::new(header, device))?;
+        root.give(slot, console, Rights::CLIENT)?;
+    }
     root.give(
         CapIndex::DEBUG,
         Account::create(account, Debug::new)?,

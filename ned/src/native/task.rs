@@ -20,13 +20,14 @@ const RUNNER: &str = "linux-abi";
 /// The service that makes logs, under this name in the environment.
 const LOG_FACTORY: &str = "log_factory";
 
-const USUAL_CAPS: [(&str, CapIndex); 7] = [
+const USUAL_CAPS: [(&str, CapIndex); 8] = [
     ("factory", CapIndex::FACTORY),
     ("log", CapIndex::LOG),
     ("icu", CapIndex::ICU),
     ("scheduler", CapIndex::SCHEDULER),
     ("platform", CapIndex::PLATFORM),
     ("debug", CapIndex::DEBUG),
+    ("debugcon", CapIndex::DEBUGCON),
     ("rom", CapIndex::ROM),
 ];
 

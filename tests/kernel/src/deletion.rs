@@ -226,6 +226,7 @@ fn random_calls_harm_nobody() -> TestResult {
         CapIndex::DEBUG,
         CapIndex::ICU,
         CapIndex::PLATFORM,
+        CapIndex::DEBUGCON,
     ]
     .into_iter()
     .map(|cap| Slot::fill(|slot| OWN.map(&[MapEntry::copy(cap, slot, Rights::empty())])))

@@ -14,6 +14,7 @@ pub(crate) const TESTS: &[Test] = tests![objects:
     creating_nothing_known_is_refused,
     rights_are_checked,
     the_console_checks_lengths,
+    the_debug_console_is_another_device,
     counters_count_objects,
     cpu_counters_rise,
     the_info_page_tells_the_time,
@@ -145,6 +146,19 @@ fn the_console_checks_lengths() -> TestResult {
     check_eq!(write(1), Err(Error::MessageTooShort));
     check_eq!(write(u64::MAX), Err(Error::TooBig));
     check_eq!(write(0), Ok(0));
+    Ok(())
+}
+
+fn the_debug_console_is_another_device() -> TestResult {
+    let readable = weaker(CapIndex::DEBUGCON, Rights::READ)?;
+    check_eq!(Vcon(readable.index()).write(b"no"), Err(Error::NotPermitted));
+    // The machine of this test has none.
+    check_eq!(Vcon(CapIndex::DEBUGCON).write(b"nobody"), Err(Error::Io));
+    let long = [l4::protocol::vcon::WRITE, u64::MAX];
+    check_eq!(
+        raw(CapIndex::DEBUGCON, l4::protocol::VCON, &long),
+        Err(Error::TooBig)
+    );
     Ok(())
 }
 

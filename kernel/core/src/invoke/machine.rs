@@ -1,11 +1,14 @@
-//! Operations of the console, the debugger and the platform.
+//! Operations of the consoles, the debugger and the platform.
 
 use super::call::{Call, DONE, Outcome};
 use super::dataspace::call_bytes;
 use crate::counters;
-use crate::machine::{machine_console_write, machine_cpu_count, machine_power_off};
+use crate::machine::{
+    machine_console_write, machine_cpu_count, machine_debug_console_write, machine_power_off,
+};
 use crate::memory::frame;
 use crate::object::{Kind, Ref};
+use crate::objects::{Device, Vcon};
 use crate::thread::Thread;
 use l4::protocol::{DEBUG, debug, platform, vcon};
 use l4::{Error, Rights, Tag};
@@ -19,7 +22,11 @@ pub(super) fn console(call: &Call) -> Result<Outcome, Error> {
     let mut bytes = [0; Tag::MAX_WORDS * 8];
     let wanted = bytes.get_mut(..length).ok_or(Error::TooBig)?;
     call_bytes(call, 2, wanted)?;
-    machine_console_write(wanted);
+    match call.object::<Vcon>()?.device() {
+        Device::Console => machine_console_write(wanted),
+        Device::DebugConsole if machine_debug_console_write(wanted) => {}
+        Device::DebugConsole => return Err(Error::Io),
+    }
     DONE
 }
 

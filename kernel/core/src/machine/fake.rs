@@ -261,6 +261,11 @@ fn machine_console_write(bytes: &[u8]) {
 }
 
 #[unsafe(no_mangle)]
+fn machine_debug_console_write(_: &[u8]) -> bool {
+    false
+}
+
+#[unsafe(no_mangle)]
 fn machine_power_off(success: bool) -> ! {
     panic!("powered off, success: {success}");
 }

@@ -53,6 +53,8 @@ unsafe extern "Rust" {
     pub safe fn machine_cpu_count() -> u32;
     /// Writes to the console.
     pub safe fn machine_console_write(bytes: &[u8]);
+    /// Writes to the debug console; tells whether there is one.
+    pub safe fn machine_debug_console_write(bytes: &[u8]) -> bool;
     /// Ends the machine with a verdict.
     pub safe fn machine_power_off(success: bool) -> !;
     /// A word of randomness.

@@ -16,7 +16,7 @@ pub use binding::Binding;
 pub use gate::Gate;
 pub(crate) use irq::move_timers;
 pub use irq::{Irq, Line, interrupt, lines, run_deferred};
-pub use machine::{Debug, Icu, Platform, Vcon};
+pub use machine::{Debug, Device, Icu, Platform, Vcon};
 pub use scheduler::Scheduler;
 pub use snapshot::Snapshot;
 pub(crate) use snapshot::{Own, OwnSlot};

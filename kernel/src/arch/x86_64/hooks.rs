@@ -16,7 +16,7 @@ use x86_64::VirtAddr;
 use x86_64::registers::model_specific::{FsBase, KernelGsBase};
 
 use super::features::Features;
-use super::{apic, clock, console, cpu_area, io_apic, memory_functions, paging, panic, timer};
+use super::{apic, clock, console, cpu_area, debug_console, io_apic, memory_functions, paging, panic, timer};
 
 static CPU_COUNT: AtomicU32 = AtomicU32::new(1);
 
@@ -133,6 +133,11 @@ fn machine_cpu_count() -> u32 {
 #[unsafe(no_mangle)]
 fn machine_console_write(bytes: &[u8]) {
     console::write(bytes);
+}
+
+#[unsafe(no_mangle)]
+fn machine_debug_console_write(bytes: &[u8]) -> bool {
+    debug_console::write(bytes)
 }
 
 #[unsafe(no_mangle)]

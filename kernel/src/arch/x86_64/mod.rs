@@ -14,6 +14,7 @@ mod boot_info;
 mod clock;
 mod console;
 mod cpu_area;
+mod debug_console;
 mod entry;
 mod features;
 mod hooks;
