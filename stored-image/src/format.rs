@@ -126,6 +126,21 @@ impl StoredImage {
     /// # Errors
     /// [`LoadFault`].
     pub fn parse(bytes: &[u8], identity: Identity) -> Result<StoredImage, LoadFault> {
+        let image = StoredImage::read(bytes)?;
+        if image.identity.build != identity.build {
+            return Err(LoadFault::OtherBuild);
+        }
+        if image.identity.function != identity.function {
+            return Err(LoadFault::OtherFunction);
+        }
+        Ok(image)
+    }
+
+    /// Checks the file at the start of `bytes`, whoever can use it.
+    ///
+    /// # Errors
+    /// [`LoadFault`].
+    pub fn read(bytes: &[u8]) -> Result<StoredImage, LoadFault> {
         let words = bytes.as_chunks::<8>().0;
         let word = |index: usize| words.get(index).map(|word| u64::from_le_bytes(*word));
         if word(0).ok_or(LoadFault::Truncated)? != MAGIC {
@@ -143,11 +158,8 @@ impl StoredImage {
             .filter(|file| file.len() >= HEAD_WORDS && length % PAGE_SIZE == 0)
             .ok_or(LoadFault::Truncated)?;
         let mut digest = Digest::new();
-        for (index, word) in file.iter().enumerate() {
-            if index != DIGEST_WORD {
-                digest.add(u64::from_le_bytes(*word));
-            }
-        }
+        digest.add_words(&file[..DIGEST_WORD]);
+        digest.add_words(&file[DIGEST_WORD + 1..]);
         if word(DIGEST_WORD) != Some(digest.finish()) {
             return Err(LoadFault::Damaged);
         }
@@ -155,14 +167,12 @@ impl StoredImage {
             .iter()
             .map(|word| u64::from_le_bytes(*word))
             .collect();
-        let image = StoredImage::from_head(&head).ok_or(LoadFault::BadLayout)?;
-        if image.identity.build != identity.build {
-            return Err(LoadFault::OtherBuild);
-        }
-        if image.identity.function != identity.function {
-            return Err(LoadFault::OtherFunction);
-        }
-        Ok(image)
+        StoredImage::from_head(&head).ok_or(LoadFault::BadLayout)
+    }
+
+    /// Length of the file in bytes.
+    pub fn length(&self) -> u64 {
+        self.length
     }
 
     fn from_head(head: &[u64]) -> Option<StoredImage> {

@@ -129,8 +129,7 @@ fn write_head(image: &StoredImage, to: Dataspace) -> Result<(), Error> {
     let mut page = vec![0; PAGE_SIZE as usize];
     for offset in (HEAD_BYTES..image.length).step_by(PAGE_SIZE as usize) {
         to.read(offset, &mut page)?;
-        let words = page.as_chunks::<8>().0.iter();
-        words.for_each(|word| digest.add(u64::from_le_bytes(*word)));
+        digest.add_words(page.as_chunks::<8>().0);
     }
     head[DIGEST_WORD] = digest.finish();
     let bytes: Vec<u8> = head.iter().flat_map(|word| word.to_le_bytes()).collect();
