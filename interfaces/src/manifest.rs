@@ -1,8 +1,9 @@
 //! What the image tool tells the system about a packed function.
 //!
 //! A function folder (`functions/NAME/` with its `function.toml`) becomes two modules of the boot image:
-//! `functions/NAME`, its code, and `functions/NAME.conf`, a [`Manifest`] in postcard's encoding. The texts of
-//! `function.toml` (sizes, durations) are parsed on the host only; here are numbers.
+//! `functions/NAME`, its code, and `functions/NAME.conf`, a [`Manifest`] in postcard's encoding; if a snapshot of it was prepared
+//! with the image, that is `functions/NAME.snapshot`. The texts of `function.toml` (sizes, durations) are parsed on the host only;
+//! here are numbers.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -15,6 +16,43 @@ pub const FOLDER: &str = "functions/";
 
 /// What is appended to a function's name in `rom` to get its manifest's name.
 pub const SUFFIX: &str = ".conf";
+
+/// What is appended to a function's name in `rom` to get the name of its stored snapshot.
+pub const SNAPSHOT_SUFFIX: &str = ".snapshot";
+
+/// File of `rom` with the digests of some of its other files, so that nobody has to read these for that: [`FileDigests`].
+pub const DIGESTS: &str = "digests";
+
+/// Files of `rom` and their digests, as `stored_image::Digest::add_bytes` computes them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileDigests(pub Vec<(String, u64)>);
+
+impl FileDigests {
+    /// The digest of a file, if it is known.
+    pub fn of(&self, name: &str) -> Option<u64> {
+        let found = self.0.iter().find(|(known, _)| known == name);
+        found.map(|(_, digest)| *digest)
+    }
+
+    /// As bytes of the file in `rom`.
+    ///
+    /// # Errors
+    /// [`ManifestError`].
+    pub fn encode(&self) -> Result<Vec<u8>, ManifestError> {
+        postcard::to_allocvec(self).map_err(|_| ManifestError)
+    }
+
+    /// From bytes of the file in `rom`.
+    ///
+    /// # Errors
+    /// [`ManifestError`].
+    pub fn decode(bytes: &[u8]) -> Result<FileDigests, ManifestError> {
+        match postcard::take_from_bytes(bytes) {
+            Ok((digests, [])) => Ok(digests),
+            _ => Err(ManifestError),
+        }
+    }
+}
 
 /// Name of the variable that holds a function's warm-up event, which the key `warm-up` of `function.toml` becomes.
 pub const WARM_UP_NAME: &str = "AERIE_WARM_UP";
@@ -154,6 +192,16 @@ mod tests {
         }
         bytes.push(0);
         assert_eq!(Manifest::decode(&bytes), Err(ManifestError));
+    }
+
+    #[test]
+    fn digests_are_found_by_name() {
+        let digests = FileDigests(vec![("a".into(), 1), ("b".into(), u64::MAX)]);
+        let mut bytes = digests.encode().unwrap();
+        let read = FileDigests::decode(&bytes).unwrap();
+        assert_eq!((read.of("b"), read.of("c")), (Some(u64::MAX), None));
+        bytes.push(0);
+        assert_eq!(FileDigests::decode(&bytes), Err(ManifestError));
     }
 
     #[test]

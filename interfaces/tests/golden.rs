@@ -3,7 +3,7 @@
 
 use interfaces::faas::{
     ActionsInterface, ConfigField, FaasError, FaultKind, FreezeFault, ImageFault, NameFault,
-    RegistryInterface, StoreFault, SupervisorInterface,
+    RegistryInterface, RestoreFault, StoreFault, SupervisorInterface,
 };
 use interfaces::log::{LogError, LogFactoryInterface};
 use interfaces::namespace::{NamespaceError, NamespaceInterface};
@@ -78,6 +78,8 @@ fn actions() {
             "7 store(name: &[u8], into: Cap<Dataspace>) -> Result<u64, FaasError>",
             "8 restore(definition: Definition<'_>, code: Cap<Dataspace>, environment: Option<Cap<Dataspace>>, \
              snapshot: Cap<Dataspace>) -> Result<(), FaasError> deferred",
+            "9 create_with_snapshot(definition: Definition<'_>, code: Cap<Dataspace>, \
+             environment: Option<Cap<Dataspace>>, snapshot: Cap<Dataspace>) -> Result<(), FaasError> deferred",
             "10 invoke(name: &[u8], options: InvokeOptions, request: Payload<'_>, response: &mut [u8]) \
              -> Result<Completion, FaasError> words deferred",
             "11 invoke_async(name: &[u8], options: InvokeOptions, request: Payload<'_>, notify: Option<Cap<Irq>>) \
@@ -161,6 +163,7 @@ fn all_errors() -> Vec<FaasError> {
         FaasError::OutOfMemory,
         FaasError::System(22),
         FaasError::NotStorable(StoreFault::NoSnapshot),
+        FaasError::NotRestored(RestoreFault::Truncated),
     ]
 }
 

@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use core::ops::Bound;
-use interfaces::faas::{ActionConfig, ActionInfo, FreezeFault, ImageState};
+use interfaces::faas::{ActionConfig, ActionInfo, FreezeFault, ImageState, RestoreFault};
 use interfaces::manifest::StartMode;
 
 /// "No entry" in a link.
@@ -98,8 +98,13 @@ pub struct Action<Program> {
 
 impl<Program> Action<Program> {
     /// What clients are told about it, `image` being the state of its image, of which so many calls were answered without
-    /// the manager.
-    pub fn info(&self, image: ImageState, answered_directly: u64) -> ActionInfo {
+    /// the manager, and `unused_snapshot` why its stored one is not used.
+    pub fn info(
+        &self,
+        image: ImageState,
+        answered_directly: u64,
+        unused_snapshot: Option<RestoreFault>,
+    ) -> ActionInfo {
         ActionInfo {
             config: self.settings.config.clone(),
             version: self.version,
@@ -112,6 +117,7 @@ impl<Program> Action<Program> {
             idle_workers: self.idle_count,
             image,
             answered_directly,
+            unused_snapshot,
         }
     }
 }

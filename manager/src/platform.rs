@@ -4,7 +4,9 @@
 use crate::body::Content;
 use crate::label::WorkerId;
 use alloc::boxed::Box;
-use interfaces::faas::{ActivationId, Completion, Definition, FaasError, FreezeFault, ImageInfo};
+use interfaces::faas::{
+    ActivationId, Completion, Definition, FaasError, FreezeFault, ImageInfo, RestoreFault,
+};
 use interfaces::manifest::Copying;
 use l4::CapIndex;
 
@@ -15,6 +17,15 @@ pub enum Payer {
     Client,
     /// The account of the worker at this place.
     Worker(u16),
+}
+
+/// A stored snapshot that a program came with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredFile {
+    /// The dataspace.
+    pub file: CapIndex,
+    /// Without it the program is not wanted.
+    pub is_required: bool,
 }
 
 /// What an account can still give away, in bytes.
@@ -147,13 +158,14 @@ pub trait Platform {
     /// byte.
     ///
     /// # Errors
-    /// [`FaasError::InvalidImage`] for what is no program, others for a lack of resources.
+    /// [`FaasError::InvalidImage`] for what is no program, [`FaasError::NotRestored`] for a snapshot that is required and cannot be
+    /// used, others for a lack of resources.
     fn load(
         &mut self,
         code: CapIndex,
         definition: &Definition<'_>,
         environment: &[u8],
-        stored: Option<CapIndex>,
+        stored: Option<StoredFile>,
     ) -> Result<Self::Program, FaasError>;
 
     /// Drops a program. Workers that were started from it are unaffected.
@@ -164,6 +176,9 @@ pub trait Platform {
     /// # Errors
     /// [`LaunchError`]; nothing of the worker is left then.
     fn launch(&mut self, program: &Self::Program, launch: Launch) -> Result<(), LaunchError>;
+
+    /// Why the stored snapshot that a program came with is not used.
+    fn unused_snapshot(&self, program: &Self::Program) -> Option<RestoreFault>;
 
     /// Makes a worker of the program's stored snapshot, if it has one that can be used, which waits as if it had asked for its
     /// first request. Tells whether it ends with that.

@@ -54,10 +54,20 @@ pub trait Actions {
     fn store(&self, name: &[u8], into: Cap<Dataspace>) -> Result<u64, FaasError>;
 
     /// Creates a function as [`Self::create`] does, but begins from a stored snapshot, which the manager copies unless it is
-    /// a sealed boot module. One that cannot be used is as good as none: the manager's log says why, and
-    /// [`super::ImageInfo::is_loaded`] that it was not.
+    /// a sealed boot module. One that cannot be used is an error: [`FaasError::NotRestored`].
     #[op(8, deferred)]
     fn restore(
+        &self,
+        definition: Definition<'_>,
+        code: Cap<Dataspace>,
+        environment: Option<Cap<Dataspace>>,
+        snapshot: Cap<Dataspace>,
+    ) -> Result<(), FaasError>;
+
+    /// As [`Self::restore`], but a stored snapshot that cannot be used is as good as none: the manager's log and
+    /// [`super::ActionInfo::unused_snapshot`] say why, and the function is prepared from its start.
+    #[op(9, deferred)]
+    fn create_with_snapshot(
         &self,
         definition: Definition<'_>,
         code: Cap<Dataspace>,

@@ -121,10 +121,10 @@ impl<T: Transport, M: Memory> Client<T, M> {
         })
     }
 
-    /// Creates a function that begins from a stored snapshot, if that can be used.
+    /// Creates a function that begins from a stored snapshot.
     ///
     /// # Errors
-    /// As [`Self::create`].
+    /// As [`Self::create`], and [`FaasError::NotRestored`] with the reason why that cannot be used.
     pub fn restore(
         &self,
         name: &str,
@@ -136,6 +136,25 @@ impl<T: Transport, M: Memory> Client<T, M> {
         self.with_environment(name, environment, |cap, environment_bytes| {
             let definition = code.definition(name, config, environment_bytes);
             self.actions.restore(definition, code.memory, cap, snapshot)
+        })
+    }
+
+    /// Creates a function that begins from a stored snapshot, if that can be used; [`ActionInfo::unused_snapshot`] tells why not.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub fn create_with_snapshot(
+        &self,
+        name: &str,
+        code: Code<'_>,
+        config: ActionConfig,
+        environment: &[(String, String)],
+        snapshot: Cap<Dataspace>,
+    ) -> Result<(), ClientError> {
+        self.with_environment(name, environment, |cap, environment_bytes| {
+            let definition = code.definition(name, config, environment_bytes);
+            self.actions
+                .create_with_snapshot(definition, code.memory, cap, snapshot)
         })
     }
 

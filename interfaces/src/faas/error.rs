@@ -119,6 +119,8 @@ pub enum FaasError {
     System(i64),
     /// The function's snapshot cannot be stored.
     NotStorable(StoreFault),
+    /// The stored snapshot that the function was to begin from cannot be used.
+    NotRestored(RestoreFault),
 }
 
 impl FaasError {
@@ -154,6 +156,7 @@ impl FaasError {
             FaasError::OutOfMemory => "out-of-memory",
             FaasError::System(_) => "system",
             FaasError::NotStorable(_) => "not-storable",
+            FaasError::NotRestored(_) => "not-restored",
         }
     }
 
@@ -238,6 +241,7 @@ impl fmt::Display for FaasError {
                 write!(f, "the kernel refused: {}", l4::Error::from_number(*number))
             }
             FaasError::NotStorable(fault) => write!(f, "the function's snapshot cannot be stored: {fault}"),
+            FaasError::NotRestored(fault) => write!(f, "the stored snapshot cannot be used: {fault}"),
             of_worker_or_limit => of_worker_or_limit.fmt_worker(f),
         }
     }
@@ -393,6 +397,28 @@ texts! {
         TooLarge: "the snapshot and a worker do not fit into the client's memory together";
         /// Anything else that the kernel does not permit.
         Refused: "the kernel refused";
+    }
+}
+
+texts! {
+    /// Why a stored snapshot cannot be used.
+    RestoreFault {
+        /// It is shorter than it says, or than any.
+        Truncated: "the file is truncated; store it again";
+        /// It does not begin as one does.
+        NotASnapshot: "the file is no stored snapshot";
+        /// It has another version of the format.
+        OtherFormat: "the file has the format of another version; store it again";
+        /// Its digest is not that of its contents.
+        Damaged: "the file is damaged: its digest is wrong; store it again";
+        /// It was made by another build of the system, or on a processor with other features.
+        OtherBuild: "it was stored by another build, or for another processor; store it again";
+        /// It is one of another function, or of one with other code or another configuration.
+        OtherFunction: "it is one of another function, other code or another configuration; store it again";
+        /// What it says of memory makes no sense.
+        BadLayout: "what the file says of the task's memory makes no sense";
+        /// The kernel refused what reading it needs.
+        Refused: "the kernel refused what reading it needs: memory above all";
     }
 }
 

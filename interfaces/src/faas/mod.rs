@@ -20,7 +20,7 @@ mod types;
 
 pub use actions::{Actions, ActionsClient, ActionsInterface, ActionsReply};
 pub use end::FaultKind;
-pub use error::{ConfigField, FaasError, FreezeFault, ImageFault, NameFault, StoreFault};
+pub use error::{ConfigField, FaasError, FreezeFault, ImageFault, NameFault, RestoreFault, StoreFault};
 pub use opened::OpenedAction;
 pub use payload::{Block, Body, Payload};
 pub use registry::{

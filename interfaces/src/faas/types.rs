@@ -4,7 +4,7 @@ use l4::Error;
 use l4_rpc::{Decode, Encode, Encoder, Source};
 use serde::{Deserialize, Serialize};
 
-use super::{Body, ConfigField, FaasError, FreezeFault, NAME_MAX, NameFault, WorkerTimes};
+use super::{Body, ConfigField, FaasError, FreezeFault, NAME_MAX, NameFault, RestoreFault, WorkerTimes};
 use crate::manifest::{Copying, Manifest, Runtime, StartMode};
 
 /// Gives structures of `u64` fields their fixed layout: one word per field, in the order of the list.
@@ -183,6 +183,8 @@ pub struct ActionInfo {
     pub image: ImageState,
     /// Calls of this version that a clone answered without the manager; they are not among the ones above.
     pub answered_directly: u64,
+    /// Why the stored snapshot that it was created with is not used.
+    pub unused_snapshot: Option<RestoreFault>,
 }
 
 /// What a function's workers begin from.

@@ -40,7 +40,10 @@ fn snapshots_are_stored_and_restored() {
         client
             .restore("f", code(), ActionConfig::default(), &[], snapshot)
             .unwrap();
-        assert_eq!(client.list().unwrap(), ["f from 9"]);
+        client
+            .create_with_snapshot("g", code(), ActionConfig::default(), &[], snapshot)
+            .unwrap();
+        assert_eq!(client.list().unwrap(), ["f from 9", "g with 9"]);
         assert_eq!(client.store("four", Cap::new(CapIndex(70))), Ok(74));
     });
 }

@@ -151,6 +151,20 @@ impl Actions for Echo<'_> {
         Reply::Now(ActionsReply::restore(utcb, result.as_ref()))
     }
 
+    fn create_with_snapshot(
+        &mut self,
+        _: Caller,
+        utcb: &Utcb,
+        definition: Definition<'_>,
+        _: Cap<Dataspace>,
+        _: Option<Cap<Dataspace>>,
+        snapshot: Cap<Dataspace>,
+    ) -> Reply {
+        let result = check_name(definition.name)
+            .map(|name| self.names.push(format!("{name} with {}", snapshot.index().0)));
+        Reply::Now(ActionsReply::create_with_snapshot(utcb, result.as_ref()))
+    }
+
     fn store(&mut self, _: Caller, name: &[u8], into: Cap<Dataspace>) -> Result<u64, FaasError> {
         Ok(check_name(name)?.len() as u64 + u64::from(into.index().0))
     }

@@ -13,7 +13,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
-use interfaces::faas::{Definition, FaasError, FreezeFault, ImageFault, ImageInfo};
+use interfaces::faas::{Definition, FaasError, FreezeFault, ImageFault, ImageInfo, RestoreFault};
 use interfaces::manifest::Copying;
 use l4::object::{Dataspace, Factory, Irq, MapEntry, Placement, Spawn, Task, Thread};
 use l4::syscall;
@@ -24,7 +24,7 @@ use loader::LoadError;
 use manager::label::Sender;
 use manager::pieces::Pieces;
 use manager::platform::{
-    Answer, DirectCalls, FreezeError, GateLimits, Launch, LaunchError, Payer, Platform, Room,
+    Answer, DirectCalls, FreezeError, GateLimits, Launch, LaunchError, Payer, Platform, Room, StoredFile,
 };
 use places::WorkerPlace;
 pub(crate) use places::WorkerSlots;
@@ -242,21 +242,25 @@ impl Platform for Machine {
         code: CapIndex,
         definition: &Definition<'_>,
         environment: &[u8],
-        stored: Option<CapIndex>,
+        stored: Option<StoredFile>,
     ) -> Result<Box<Program>, FaasError> {
         self.flush();
         let kept = self.keep_code(code, definition.code_bytes);
         self.discard(code);
-        let file = stored.map(|cap| {
-            let kept = self.keep_file(cap);
-            self.discard(cap);
-            kept
+        let stored = stored.map(|StoredFile { file, is_required }| {
+            let kept = self.keep_file(file);
+            self.discard(file);
+            (kept, is_required)
         });
         let mut program = Program::new(kept?, definition, environment, self.runtimes)?;
-        if let Some(file) = file {
-            program.begin_from(file, definition.name);
+        if let Some((file, is_required)) = stored {
+            program.begin_from(file, is_required, definition.name)?;
         }
         Ok(Box::new(program))
+    }
+
+    fn unused_snapshot(&self, program: &Box<Program>) -> Option<RestoreFault> {
+        program.unused_snapshot()
     }
 
     fn unload(&mut self, program: Box<Program>) {
@@ -307,6 +311,9 @@ impl Platform for Machine {
                 let _ = Task(CapIndex::TASK).delete(account);
                 if error == Error::NoMemory {
                     return Err(LaunchError::LimitTooLow);
+                }
+                if stored.is_required() {
+                    return Err(LaunchError::Refused(error));
                 }
                 println!("a stored snapshot is not used: {error}");
                 Ok(None)

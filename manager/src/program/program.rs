@@ -2,11 +2,11 @@
 
 use crate::python;
 use crate::runtimes::{RomProgram, Runtimes};
-use crate::stored::Stored;
+use crate::stored::{Stored, Unusable};
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
-use interfaces::faas::{CODE_NAME, Definition, FaasError, ImageFault, SUPERVISOR_NAME};
+use interfaces::faas::{CODE_NAME, Definition, FaasError, ImageFault, RestoreFault, SUPERVISOR_NAME};
 use interfaces::manifest::Runtime;
 use l4::object::{Dataspace, MapEntry, Scheduler, Thread};
 use l4::{CapIndex, Error, Rights};
@@ -18,6 +18,11 @@ use loader::{
 };
 use stored_image::{Digest, Identity};
 
+/// CPUID leaf 1, EDX: the package has several logical processors (Intel SDM vol. 2A, CPUID).
+const CPUID_HTT: u32 = 1 << 28;
+/// CPUID leaf 0x8000_0001, ECX: these are cores (AMD APM vol. 3, CmpLegacy).
+const CPUID_LEGACY_MULTIPLE: u32 = 1 << 1;
+
 /// A program of an action: the plan of its tasks, and what they show.
 pub(crate) struct Program {
     plan: Plan,
@@ -27,14 +32,26 @@ pub(crate) struct Program {
     _program: Option<loader::Program>,
     /// What tasks show beside memory of their own: the files that they are made of, and the info page.
     named: Vec<CapIndex>,
+    /// Those of these files that come from `rom`.
+    shared: Vec<&'static RomProgram>,
     /// Digest of what the function is besides its code.
     definition: Digest,
     /// Length of the code in bytes.
     code_bytes: u64,
     /// What is begun from instead of the start.
-    stored: Option<Stored>,
+    stored: StoredUse,
     /// The code; it goes last.
     code: OwnedCap,
+}
+
+/// What became of the stored snapshot that a program came with.
+enum StoredUse {
+    /// There is none.
+    None,
+    /// Workers begin from it.
+    Usable(Stored),
+    /// They begin from the start.
+    Unusable(RestoreFault),
 }
 
 /// What a program with a C library is told at its start.
@@ -55,7 +72,7 @@ impl Program {
         code: OwnedCap,
         definition: &Definition<'_>,
         environment: &[u8],
-        runtimes: &Runtimes,
+        runtimes: &'static Runtimes,
     ) -> Result<Program, FaasError> {
         let runtime = definition.config.runtime;
         let own = match runtime {
@@ -68,16 +85,14 @@ impl Program {
                 None
             }
         };
-        let rom = |found: &RomProgram| found.file();
-        let named = match runtime {
-            Runtime::Native => vec![code.index(), CapIndex::INFO_PAGE],
-            Runtime::Linux => vec![code.index(), rom(runtimes.linux_abi()?), CapIndex::INFO_PAGE],
-            Runtime::Python => vec![
-                rom(runtimes.python()?),
-                rom(runtimes.linux_abi()?),
-                CapIndex::INFO_PAGE,
-            ],
+        let shared = match runtime {
+            Runtime::Native => vec![],
+            Runtime::Linux => vec![runtimes.linux_abi()?],
+            Runtime::Python => vec![runtimes.python()?, runtimes.linux_abi()?],
         };
+        let mut named: Vec<_> = own.iter().map(|_| code.index()).collect();
+        named.extend(shared.iter().map(|program| program.file()));
+        named.push(CapIndex::INFO_PAGE);
         let (program, runner) = match (runtime, &own) {
             (Runtime::Native, Some(own)) if own.image().is_native => (own, None),
             (Runtime::Native, _) => return Err(FaasError::InvalidImage(ImageFault::NotNative)),
@@ -97,28 +112,58 @@ impl Program {
             told: runner.map(|_| Told::new(definition, environment)),
             _program: own,
             named,
+            shared,
             definition: digest_of(definition, environment),
             code_bytes: definition.code_bytes,
-            stored: None,
+            stored: StoredUse::None,
             code,
         })
     }
 
     /// Has workers begin from a stored snapshot, if it is one of this program. If not, the log says why.
-    pub(crate) fn begin_from(&mut self, file: Result<OwnedCap, FaasError>, name: &[u8]) {
+    ///
+    /// # Errors
+    /// It is not, and `is_required`.
+    pub(crate) fn begin_from(
+        &mut self,
+        file: Result<OwnedCap, FaasError>,
+        is_required: bool,
+        name: &[u8],
+    ) -> Result<(), FaasError> {
+        let checked = match file {
+            Ok(file) => Stored::check(file, is_required, self),
+            Err(error) => Err(Unusable::Unreadable(error)),
+        };
+        let why = match checked {
+            Ok(stored) => {
+                self.stored = StoredUse::Usable(stored);
+                return Ok(());
+            }
+            Err(why) => why,
+        };
         let name = String::from_utf8_lossy(name);
-        match file {
-            Ok(file) => match Stored::check(file, self) {
-                Ok(stored) => self.stored = Some(stored),
-                Err(why) => println!("{name}: the stored snapshot is not used: {why}"),
-            },
-            Err(why) => println!("{name}: the stored snapshot is not used: {why}"),
+        println!("{name}: the stored snapshot is not used: {why}");
+        if is_required {
+            return Err(FaasError::NotRestored(why.fault()));
         }
+        self.stored = StoredUse::Unusable(why.fault());
+        Ok(())
     }
 
     /// What workers begin from instead of the start.
     pub(crate) fn stored(&self) -> Option<&Stored> {
-        self.stored.as_ref()
+        match &self.stored {
+            StoredUse::Usable(stored) => Some(stored),
+            StoredUse::None | StoredUse::Unusable(_) => None,
+        }
+    }
+
+    /// Why the stored snapshot that it came with is not used.
+    pub(crate) fn unused_snapshot(&self) -> Option<RestoreFault> {
+        match self.stored {
+            StoredUse::Unusable(fault) => Some(fault),
+            StoredUse::None | StoredUse::Usable(_) => None,
+        }
     }
 
     /// The dataspaces that tasks show beside memory of their own.
@@ -132,8 +177,8 @@ impl Program {
     /// A file can't be read.
     pub(crate) fn identity(&self) -> Result<Identity, Error> {
         let mut build = processor();
-        for file in self.named.iter().filter(|file| **file != CapIndex::INFO_PAGE) {
-            build.add_bytes(SealedView::attach(Dataspace(*file))?.bytes());
+        for program in &self.shared {
+            build.add(program.digest()?);
         }
         let mut function = self.definition.clone();
         let code = SealedView::attach(Dataspace(self.code.index()))?;
@@ -313,15 +358,18 @@ fn processor() -> Digest {
     digest.add(u64::from(l4::info_page::VERSION));
     // Names, versions and features: which instructions there are (Intel SDM vol. 2A, CPUID).
     for (leaf, part) in [(0, 0), (1, 0), (7, 0), (7, 1), (0xd, 0), (0x8000_0001, 0)] {
-        let found = core::arch::x86_64::__cpuid_count(leaf, part);
-        // The number of the CPU that asks stands among the features, and whether its operating system has enabled something.
-        let [ebx, ecx] = if leaf == 1 {
-            [0, found.ecx]
-        } else {
-            [found.ebx, found.ecx]
-        };
-        digest.add(u64::from(found.eax) | u64::from(ebx) << 32);
-        digest.add(u64::from(ecx) | u64::from(found.edx) << 32);
+        let mut found = core::arch::x86_64::__cpuid_count(leaf, part);
+        // How many CPUs there are, and which one asks, stands among the features, but is none.
+        match leaf {
+            1 => {
+                found.ebx = 0;
+                found.edx &= !CPUID_HTT;
+            }
+            0x8000_0001 => found.ecx &= !CPUID_LEGACY_MULTIPLE,
+            _ => {}
+        }
+        digest.add(u64::from(found.eax) | u64::from(found.ebx) << 32);
+        digest.add(u64::from(found.ecx) | u64::from(found.edx) << 32);
     }
     digest
 }

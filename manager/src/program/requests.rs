@@ -13,6 +13,7 @@ use l4::{CapIndex, Utcb};
 use l4_rpc::{Caller, Cap, Reply};
 use manager::body::Sent;
 use manager::label::WorkerId;
+use manager::platform::StoredFile;
 use manager::service::{Invocation, Outcome, Service, Style};
 
 /// Most bytes of an environment in one answer.
@@ -50,6 +51,27 @@ impl Handler<'_> {
         Err(FaasError::NotPermitted)
     }
 
+    /// Creates an action with a stored snapshot.
+    ///
+    /// # Errors
+    /// Only clients may; the answer that was pending is on its way then.
+    fn create_from(
+        &mut self,
+        definition: &Definition<'_>,
+        code: Cap<Dataspace>,
+        environment: Option<Cap<Dataspace>>,
+        snapshot: StoredFile,
+    ) -> Result<(), FaasError> {
+        let environment = environment.map(Cap::index);
+        let allowed = self.only_clients([Some(code.index()), environment, Some(snapshot.file)]);
+        if allowed.is_err() {
+            return self.flushed(allowed);
+        }
+        self.service
+            .create(definition, code.index(), environment, Some(snapshot), self.reply);
+        Ok(())
+    }
+
     /// Lets the answer that is pending go, so that the UTCB is free for this one.
     fn flushed<T>(&mut self, result: T) -> T {
         self.service.platform().flush();
@@ -84,15 +106,33 @@ impl Actions for Handler<'_> {
         environment: Option<Cap<Dataspace>>,
         snapshot: Cap<Dataspace>,
     ) -> Reply {
-        let environment = environment.map(Cap::index);
-        let caps = [Some(code.index()), environment, Some(snapshot.index())];
-        if let Err(error) = self.only_clients(caps) {
-            return Reply::Now(ActionsReply::restore(utcb, Err(self.flushed(&error))));
+        let snapshot = StoredFile {
+            file: snapshot.index(),
+            is_required: true,
+        };
+        match self.create_from(&definition, code, environment, snapshot) {
+            Ok(()) => Reply::Deferred,
+            Err(error) => Reply::Now(ActionsReply::restore(utcb, Err(&error))),
         }
-        let stored = Some(snapshot.index());
-        self.service
-            .create(&definition, code.index(), environment, stored, self.reply);
-        Reply::Deferred
+    }
+
+    fn create_with_snapshot(
+        &mut self,
+        _: Caller,
+        utcb: &Utcb,
+        definition: Definition<'_>,
+        code: Cap<Dataspace>,
+        environment: Option<Cap<Dataspace>>,
+        snapshot: Cap<Dataspace>,
+    ) -> Reply {
+        let snapshot = StoredFile {
+            file: snapshot.index(),
+            is_required: false,
+        };
+        match self.create_from(&definition, code, environment, snapshot) {
+            Ok(()) => Reply::Deferred,
+            Err(error) => Reply::Now(ActionsReply::create_with_snapshot(utcb, Err(&error))),
+        }
     }
 
     fn store(&mut self, _: Caller, name: &[u8], into: Cap<Dataspace>) -> Result<u64, FaasError> {

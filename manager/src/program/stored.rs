@@ -2,7 +2,7 @@
 
 use crate::image::Image;
 use crate::program::Program;
-use interfaces::faas::{FaasError, StoreFault};
+use interfaces::faas::{FaasError, RestoreFault, StoreFault};
 use l4::object::{Dataspace, Factory, MapEntry, Task};
 use l4::{CapIndex, Error};
 use l4re::OwnedCap;
@@ -14,14 +14,35 @@ use stored_image::{LoadFault, Source, StoreError, StoredImage, store};
 pub(crate) struct Stored {
     image: StoredImage,
     file: OwnedCap,
+    is_required: bool,
 }
 
 /// Why a file is of no use.
 pub(crate) enum Unusable {
     /// What it says.
     Fault(LoadFault),
-    /// The kernel refused something.
+    /// It, or what it is compared with, can't be mapped.
     Kernel(Error),
+    /// It can't be kept.
+    Unreadable(FaasError),
+}
+
+impl Unusable {
+    /// What clients are told.
+    pub(crate) fn fault(&self) -> RestoreFault {
+        match self {
+            Unusable::Fault(fault) => match fault {
+                LoadFault::Truncated => RestoreFault::Truncated,
+                LoadFault::NotASnapshot => RestoreFault::NotASnapshot,
+                LoadFault::OtherFormat(_) => RestoreFault::OtherFormat,
+                LoadFault::Damaged => RestoreFault::Damaged,
+                LoadFault::OtherBuild => RestoreFault::OtherBuild,
+                LoadFault::OtherFunction => RestoreFault::OtherFunction,
+                LoadFault::BadLayout => RestoreFault::BadLayout,
+            },
+            Unusable::Kernel(_) | Unusable::Unreadable(_) => RestoreFault::Refused,
+        }
+    }
 }
 
 impl core::fmt::Display for Unusable {
@@ -29,6 +50,7 @@ impl core::fmt::Display for Unusable {
         match self {
             Unusable::Fault(fault) => write!(f, "{fault}"),
             Unusable::Kernel(error) => write!(f, "{error}"),
+            Unusable::Unreadable(error) => write!(f, "{error}"),
         }
     }
 }
@@ -44,12 +66,21 @@ impl Stored {
     ///
     /// # Errors
     /// [`Unusable`].
-    pub(crate) fn check(file: OwnedCap, program: &Program) -> Result<Stored, Unusable> {
+    pub(crate) fn check(file: OwnedCap, is_required: bool, program: &Program) -> Result<Stored, Unusable> {
         let identity = program.identity()?;
         let view = SealedView::attach(Dataspace(file.index()))?;
         let image = StoredImage::parse(view.bytes(), identity).map_err(Unusable::Fault)?;
         drop(view);
-        Ok(Stored { image, file })
+        Ok(Stored {
+            image,
+            file,
+            is_required,
+        })
+    }
+
+    /// Whether there is nothing else to begin from.
+    pub(crate) fn is_required(&self) -> bool {
+        self.is_required
     }
 
     /// Whether its clones serve one request each.

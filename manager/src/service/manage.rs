@@ -2,7 +2,7 @@
 
 use super::Service;
 use crate::action::{ActionId, ImageUse, NONE, Settings};
-use crate::platform::{Answer, GateLimits, Platform};
+use crate::platform::{Answer, GateLimits, Platform, StoredFile};
 use crate::preparation::Purpose;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -19,15 +19,15 @@ const HANDLER_MAX: usize = 128;
 
 impl<P: Platform> Service<P> {
     /// Creates an action, and answers when it can be invoked. `code`, `environment` and `stored`, a snapshot to begin from, are
-    /// used up. The errors are what is
-    /// wrong with name, configuration, code or environment, what went wrong when it was prepared,
+    /// used up. The errors are what is wrong with name, configuration, code, environment or a snapshot that is required, what
+    /// went wrong when it was prepared,
     /// [`FaasError::ActionExists`], [`FaasError::TooManyActions`]; nothing is left then.
     pub fn create(
         &mut self,
         definition: &Definition<'_>,
         code: CapIndex,
         environment: Option<CapIndex>,
-        stored: Option<CapIndex>,
+        stored: Option<StoredFile>,
         reply: CapIndex,
     ) {
         let allowed =
@@ -148,7 +148,7 @@ impl<P: Platform> Service<P> {
         &mut self,
         allowed: Result<T, FaasError>,
         definition: &Definition<'_>,
-        (code, environment, stored): (CapIndex, Option<CapIndex>, Option<CapIndex>),
+        (code, environment, stored): (CapIndex, Option<CapIndex>, Option<StoredFile>),
     ) -> Result<(T, Settings, P::Program), FaasError> {
         let checked = allowed.and_then(|value| {
             check_definition(definition)?;
@@ -175,8 +175,8 @@ impl<P: Platform> Service<P> {
             Ok(read) => read,
             Err(error) => {
                 self.platform.discard(code);
-                if let Some(cap) = stored {
-                    self.platform.discard(cap);
+                if let Some(stored) = stored {
+                    self.platform.discard(stored.file);
                 }
                 return Err(error);
             }
@@ -225,6 +225,7 @@ impl<P: Platform> Service<P> {
     pub fn describe(&mut self, name: &[u8]) -> Result<ActionInfo, FaasError> {
         let id = self.find(name)?;
         let action = self.actions.get(id).ok_or(FaasError::UnknownAction)?;
+        let unused = self.platform.unused_snapshot(&action.program);
         let image = match action.image {
             ImageUse::Unwanted => ImageState::File,
             ImageUse::Impossible(fault) => ImageState::NotFreezable(fault),
@@ -237,12 +238,12 @@ impl<P: Platform> Service<P> {
                         written: self.platform.written(&image.frozen.memory),
                         ..image.frozen.info
                     };
-                    return Ok(action.info(ImageState::Ready(info), calls.answered));
+                    return Ok(action.info(ImageState::Ready(info), calls.answered, unused));
                 }
                 None => ImageState::Evicted,
             },
         };
-        Ok(action.info(image, 0))
+        Ok(action.info(image, 0, unused))
     }
 
     /// Writes an action's image to a dataspace, which is used up, and returns the length of it all. If that is more than the

@@ -1,7 +1,8 @@
-//! Stores the snapshots of functions, and begins from them: `stored-client FUNCTION REQUEST`.
+//! Stores the snapshots of functions, and begins from them: `stored-client FUNCTION REQUEST`; or begins from the one that the boot
+//! image has: `stored-client FUNCTION REQUEST packed`.
 //!
-//! What is loaded answers as what was started does, and says so; a file that is damaged, cut off, or of another function is
-//! as good as none.
+//! What is loaded answers as what was started does, and says so; a file that is damaged, cut off, or of another build or function is
+//! as good as none, and an error for who insists.
 #![no_std]
 #![no_main]
 
@@ -9,21 +10,26 @@ extern crate alloc;
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
-use interfaces::faas::{ActionConfig, FaasError, ImageInfo, ImageState, StoreFault};
+use interfaces::faas::client::ClientError;
+use interfaces::faas::{ActionConfig, FaasError, ImageInfo, ImageState, RestoreFault, StoreFault};
 use interfaces::manifest::StartMode;
-use l4::object::{Dataspace, Factory};
-use l4::{CapIndex, Error, PAGE_SIZE};
+use l4::object::{Dataspace, Factory, MapEntry, Task};
+use l4::{CapIndex, Error, PAGE_SIZE, Rights};
 use l4_rpc::{CallError, Cap};
 use l4re::faas::{RomFunction, Session};
 use l4re::{OwnedCap, Slot, env, println};
+use stored_image::Digest;
 
 l4re::entry!(main);
 
 /// Exit code for a wrong command line.
 const USAGE: i64 = 2;
-/// Byte of the file that says by which build it was stored.
-const BUILD_BYTE: u64 = 4 * 8;
+/// Word of the file that holds the digest of all others.
+const DIGEST_WORD: usize = 3;
+/// Word of the file that says by which build it was stored.
+const BUILD_WORD: usize = 4;
 
 /// Why a check failed, for people.
 type Fault = String;
@@ -32,11 +38,12 @@ fn main() -> i64 {
     let mut arguments = env::args().skip(1);
     let function = arguments.next();
     let request = arguments.next();
+    let is_packed = arguments.next() == Some("packed");
     let (Some(registry), Some(function), Some(request)) = (env::cap("manager"), function, request) else {
-        println!("usage: stored-client FUNCTION REQUEST, with the capability 'manager'");
+        println!("usage: stored-client FUNCTION REQUEST [packed], with the capability 'manager'");
         return USAGE;
     };
-    match run(registry, function, request.as_bytes()) {
+    match run(registry, function, request.as_bytes(), is_packed) {
         Ok(()) => 0,
         Err(why) => {
             println!("WRONG: {function}: {why}");
@@ -45,7 +52,7 @@ fn main() -> i64 {
     }
 }
 
-fn run(registry: CapIndex, function: &str, request: &[u8]) -> Result<(), Fault> {
+fn run(registry: CapIndex, function: &str, request: &[u8], is_packed: bool) -> Result<(), Fault> {
     let session = Session::open(registry).map_err(|error| format!("the client can't register: {error}"))?;
     let found = RomFunction::find(function).map_err(|error| format!("{error}"))?;
     let client = Client {
@@ -54,7 +61,11 @@ fn run(registry: CapIndex, function: &str, request: &[u8]) -> Result<(), Fault> 
         name: function,
         request,
     };
-    let (file, answer) = client.store()?;
+    let (file, answer) = if is_packed {
+        client.take_packed()?
+    } else {
+        client.store()?
+    };
     client.load(&file, &answer)?;
     client.load_again(&file, &answer)?;
     client.refuse(&file, &answer)?;
@@ -78,6 +89,46 @@ fn memory(size: u64) -> Result<OwnedCap, Fault> {
         .map_err(|error| format!("a dataspace of {size} bytes: {error}"))
 }
 
+/// A dataspace that begins as the file does.
+fn copy(file: &OwnedCap, size: u64) -> Result<OwnedCap, Fault> {
+    let copy = memory(size)?;
+    Dataspace(copy.index())
+        .copy_in(0, Dataspace(file.index()), 0, size)
+        .map_err(told("copying the file"))?;
+    Ok(copy)
+}
+
+fn word_at(file: &OwnedCap, word: usize) -> Result<u64, Fault> {
+    let mut bytes = [0; 8];
+    Dataspace(file.index())
+        .read(word as u64 * 8, &mut bytes)
+        .map_err(told("reading the file"))?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+fn set_word(file: &OwnedCap, word: usize, value: u64) -> Result<(), Fault> {
+    Dataspace(file.index())
+        .write(word as u64 * 8, &value.to_le_bytes())
+        .map_err(told("writing the file"))
+}
+
+/// The digest that belongs into a file.
+fn digest(file: &OwnedCap, size: u64) -> Result<u64, Fault> {
+    let mut digest = Digest::new();
+    let mut page = vec![0; PAGE_SIZE as usize];
+    for offset in (0..size).step_by(PAGE_SIZE as usize) {
+        Dataspace(file.index())
+            .read(offset, &mut page)
+            .map_err(told("reading the file"))?;
+        for (index, word) in page.as_chunks::<8>().0.iter().enumerate() {
+            if (offset, index) != (0, DIGEST_WORD) {
+                digest.add(u64::from_le_bytes(*word));
+            }
+        }
+    }
+    Ok(digest.finish())
+}
+
 impl Client<'_> {
     fn config(&self) -> ActionConfig {
         ActionConfig {
@@ -93,17 +144,17 @@ impl Client<'_> {
             .map_err(told("creating it"))
     }
 
-    fn restore(&self, name: &str, file: CapIndex) -> Result<(), Fault> {
-        let environment = &self.function.manifest.environment;
+    fn restore(&self, name: &str, file: CapIndex) -> Result<(), ClientError> {
+        let (code, environment) = (self.function.code(), &self.function.manifest.environment);
         self.session
-            .restore(
-                name,
-                self.function.code(),
-                self.config(),
-                environment,
-                Cap::new(file),
-            )
-            .map_err(told("restoring it"))
+            .restore(name, code, self.config(), environment, Cap::new(file))
+    }
+
+    fn create_with(&self, name: &str, file: CapIndex) -> Result<(), Fault> {
+        let (code, environment) = (self.function.code(), &self.function.manifest.environment);
+        self.session
+            .create_with_snapshot(name, code, self.config(), environment, Cap::new(file))
+            .map_err(told("creating it with a snapshot"))
     }
 
     fn delete(&self, name: &str) -> Result<(), Fault> {
@@ -150,9 +201,37 @@ impl Client<'_> {
         Ok((file, answer))
     }
 
+    /// Begins from what the boot image has, and finds out what is to be answered.
+    fn take_packed(&self) -> Result<(OwnedCap, Vec<u8>), Fault> {
+        self.create()?;
+        let answer = self.invoke(self.name)?;
+        let started = self.image(self.name)?;
+        self.delete(self.name)?;
+        self.session
+            .create_from_rom(self.name)
+            .map_err(told("creating it from rom"))?;
+        let loaded = self.image(self.name)?;
+        if started.is_loaded || !loaded.is_loaded || self.invoke(self.name)? != answer {
+            return Err(format!("{started:?}, then {loaded:?}"));
+        }
+        println!(
+            "{}: packed, loaded in {} us instead of started in {}",
+            self.name,
+            loaded.prepare_ns / 1000,
+            started.prepare_ns / 1000
+        );
+        self.delete(self.name)?;
+        let packed = self.function.snapshot().ok_or("the boot image has none")?;
+        let copy = Slot::fill(|slot| {
+            Task(CapIndex::TASK).map(&[MapEntry::copy(packed.index(), slot, Rights::READ)])
+        });
+        Ok((copy.map_err(told("keeping the file"))?, answer))
+    }
+
     /// Begins from the file.
     fn load(&self, file: &OwnedCap, answer: &[u8]) -> Result<(), Fault> {
-        self.restore(self.name, file.index())?;
+        self.restore(self.name, file.index())
+            .map_err(told("restoring it"))?;
         let info = self.image(self.name)?;
         if !info.is_loaded {
             return Err("the stored snapshot was not used".into());
@@ -187,40 +266,40 @@ impl Client<'_> {
     /// Has files refused that are not those of this function and build, whole.
     fn refuse(&self, file: &OwnedCap, answer: &[u8]) -> Result<(), Fault> {
         let size = Dataspace(file.index()).info().map_err(told("the file"))?.size;
-        let copy = |size: u64, flip: Option<u64>| -> Result<OwnedCap, Fault> {
-            let copy = memory(size)?;
-            let to = Dataspace(copy.index());
-            let mut byte = [0];
-            to.copy_in(0, Dataspace(file.index()), 0, size)
-                .and_then(|()| match flip {
-                    Some(offset) => {
-                        to.read(offset, &mut byte)?;
-                        to.write(offset, &[byte[0] ^ 4])
-                    }
-                    None => Ok(()),
-                })
-                .map_err(told("copying the file"))?;
-            Ok(copy)
+        let flipped = |word: usize| {
+            let copy = copy(file, size)?;
+            let old = word_at(&copy, word)?;
+            set_word(&copy, word, old ^ 4)?;
+            Ok::<OwnedCap, Fault>(copy)
         };
+        let other_build = flipped(BUILD_WORD)?;
+        set_word(&other_build, DIGEST_WORD, digest(&other_build, size)?)?;
+        let last = (size / 8) as usize - 1;
         let files = [
-            (self.name, copy(size, Some(0))?, "is no stored snapshot"),
-            (self.name, copy(size, Some(8))?, "has another format"),
-            (self.name, copy(size, Some(BUILD_BYTE))?, "is damaged in its head"),
-            (self.name, copy(size, Some(size - 7))?, "is damaged at its end"),
-            (self.name, copy(size - PAGE_SIZE, None)?, "is cut off"),
-            (self.name, memory(PAGE_SIZE)?, "is empty"),
-            ("another-name", copy(size, None)?, "is of another function"),
+            (self.name, flipped(0)?, RestoreFault::NotASnapshot),
+            (self.name, flipped(1)?, RestoreFault::OtherFormat),
+            (self.name, flipped(BUILD_WORD)?, RestoreFault::Damaged),
+            (self.name, flipped(last)?, RestoreFault::Damaged),
+            (self.name, copy(file, size - PAGE_SIZE)?, RestoreFault::Truncated),
+            (self.name, memory(PAGE_SIZE)?, RestoreFault::NotASnapshot),
+            (self.name, other_build, RestoreFault::OtherBuild),
+            ("another-name", copy(file, size)?, RestoreFault::OtherFunction),
         ];
-        for (name, file, what) in files {
-            self.restore(name, file.index())?;
-            if self.image(name)?.is_loaded {
-                return Err(format!("a file that {what} was used"));
+        for (name, file, fault) in files {
+            let error = CallError::Server(FaasError::NotRestored(fault));
+            if self.restore(name, file.index()) != Err(error) {
+                return Err(format!("it is restored though {fault}"));
+            }
+            self.create_with(name, file.index())?;
+            let info = self.session.describe(name).map_err(told("describing it"))?;
+            if self.image(name)?.is_loaded || info.unused_snapshot != Some(fault) {
+                return Err(format!("{:?} though {fault}", info.unused_snapshot));
             }
             if name == self.name && self.invoke(name)? != answer {
-                return Err(format!("beside a file that {what} it answers otherwise"));
+                return Err(format!("it answers otherwise, since {fault}"));
             }
             self.delete(name)?;
-            println!("{}: a file that {what} is not used", self.name);
+            println!("{}: started, as {fault}", self.name);
         }
         Ok(())
     }

@@ -85,6 +85,7 @@ typedef enum aerie_status {
     AERIE_OUT_OF_MEMORY = 27,        /* the client's account is used up */
     AERIE_SYSTEM = 28,               /* the kernel refused what the manager needed */
     AERIE_NOT_STORABLE = 29,         /* the function's snapshot cannot be stored */
+    AERIE_NOT_RESTORED = 30,         /* the stored snapshot cannot be used */
     AERIE_PROTOCOL = 100,            /* the call itself failed: the manager is gone, or of another version */
     AERIE_INVALID_ARGUMENT = 101     /* an argument is NULL that must not be */
 } aerie_status;

@@ -64,6 +64,7 @@ statuses! {
     27 c"out-of-memory" FaasError::OutOfMemory,
     28 c"system" FaasError::System(_),
     29 c"not-storable" FaasError::NotStorable(_),
+    30 c"not-restored" FaasError::NotRestored(_),
 }
 
 #[unsafe(no_mangle)]

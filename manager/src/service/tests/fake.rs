@@ -5,13 +5,13 @@ use crate::body::{Content, Sent};
 use crate::label::WorkerId;
 use crate::limits::Limits;
 use crate::platform::{
-    Answer, DirectCalls, FreezeError, GateLimits, Launch, LaunchError, Payer, Platform, Room,
+    Answer, DirectCalls, FreezeError, GateLimits, Launch, LaunchError, Payer, Platform, Room, StoredFile,
 };
 use crate::service::{Invocation, Outcome, Service, Style};
 use crate::worker::WorkerState;
 use interfaces::faas::{
     ActionConfig, ActivationId, Completion, Definition, FaasError, FreezeFault, ImageFault, ImageInfo,
-    InvokeOptions, WorkerTimes,
+    InvokeOptions, RestoreFault, WorkerTimes,
 };
 use interfaces::manifest::{Copying, StartMode};
 use l4::CapIndex;
@@ -73,6 +73,8 @@ pub(super) struct Machine {
     /// Programs that came with a stored snapshot, and whether its clones serve one request each.
     pub(super) stored: BTreeSet<CapIndex>,
     pub(super) stored_is_single: bool,
+    /// What is wrong with stored snapshots.
+    pub(super) stored_fault: Option<RestoreFault>,
     pub(super) refuse_copy: bool,
     pub(super) bad_dataspace: bool,
     next_cap: u32,
@@ -216,12 +218,18 @@ impl Platform for Machine {
         code: CapIndex,
         _: &Definition<'_>,
         _: &[u8],
-        stored: Option<CapIndex>,
+        stored: Option<StoredFile>,
     ) -> Result<CapIndex, FaasError> {
         self.use_up(code);
-        if let Some(stored) = stored {
-            self.use_up(stored);
-            self.stored.insert(code);
+        if let Some(StoredFile { file, is_required }) = stored {
+            self.use_up(file);
+            match self.stored_fault {
+                Some(fault) if is_required => return Err(FaasError::NotRestored(fault)),
+                Some(_) => {}
+                None => {
+                    self.stored.insert(code);
+                }
+            }
         }
         if self.refuse_load {
             return Err(FaasError::InvalidImage(ImageFault::NotElf));
@@ -251,6 +259,10 @@ impl Platform for Machine {
         }
         assert!(self.workers.insert(launch.worker.index, launch).is_none());
         Ok(())
+    }
+
+    fn unused_snapshot(&self, program: &CapIndex) -> Option<RestoreFault> {
+        self.stored_fault.filter(|_| !self.stored.contains(program))
     }
 
     fn load_stored(&mut self, program: &CapIndex, launch: Launch) -> Result<Option<bool>, LaunchError> {

@@ -2,8 +2,8 @@
 
 use super::fake::{IMAGE_BYTES, Seen, TestService, config, definition};
 use crate::body::Sent;
-use crate::platform::{FreezeError, LaunchError};
-use interfaces::faas::{FaasError, FreezeFault, ImageInfo, ImageState, StoreFault};
+use crate::platform::{FreezeError, LaunchError, StoredFile};
+use interfaces::faas::{FaasError, FreezeFault, ImageInfo, ImageState, RestoreFault, StoreFault};
 use interfaces::manifest::StartMode;
 use l4::CapIndex;
 
@@ -15,9 +15,14 @@ fn service() -> TestService {
 
 /// Creates an action with a stored snapshot, and returns who waits for that.
 fn restore(service: &mut TestService, name: &str, mode: StartMode) -> CapIndex {
-    let (code, stored) = (service.platform().cap(), service.platform().cap());
+    create(service, name, mode, true)
+}
+
+fn create(service: &mut TestService, name: &str, mode: StartMode, is_required: bool) -> CapIndex {
+    let (code, file) = (service.platform().cap(), service.platform().cap());
     let reply = service.platform().reply();
-    service.create(&definition(name, config(mode)), code, None, Some(stored), reply);
+    let stored = Some(StoredFile { file, is_required });
+    service.create(&definition(name, config(mode)), code, None, stored, reply);
     service.check();
     reply
 }
@@ -42,6 +47,7 @@ fn a_stored_snapshot_is_an_image_at_once() {
     let created = restore(&mut service, "f", StartMode::Snapshot);
     assert_eq!(service.seen(created), Some(&Seen::Created(Ok(()))));
     assert!(image(&mut service, "f").is_loaded);
+    assert_eq!(service.describe(b"f").unwrap().unused_snapshot, None);
     assert_eq!(service.counters().images_prepared, 1);
     let reply = service.call("f");
     let worker = service.newest();
@@ -50,6 +56,26 @@ fn a_stored_snapshot_is_an_image_at_once() {
     // What is prepared from the start says so.
     let mut service = service.with_action("g", config(StartMode::Snapshot));
     assert!(!image(&mut service, "g").is_loaded);
+    service.close_and_check();
+}
+
+#[test]
+fn a_stored_snapshot_that_cannot_be_used_is_an_error_only_if_it_is_required() {
+    let mut service = service();
+    let fault = RestoreFault::OtherBuild;
+    service.platform().stored_fault = Some(fault);
+    let refused = create(&mut service, "f", StartMode::Snapshot, true);
+    let error = FaasError::NotRestored(fault);
+    assert_eq!(service.seen(refused), Some(&Seen::Created(Err(error))));
+    assert_eq!(service.describe(b"f"), Err(FaasError::UnknownAction));
+    let created = create(&mut service, "f", StartMode::Snapshot, false);
+    // It is prepared from its start.
+    assert_eq!(service.seen(created), None);
+    let worker = service.newest();
+    service.ready(worker);
+    assert_eq!(service.seen(created), Some(&Seen::Created(Ok(()))));
+    assert!(!image(&mut service, "f").is_loaded);
+    assert_eq!(service.describe(b"f").unwrap().unused_snapshot, Some(fault));
     service.close_and_check();
 }
 
