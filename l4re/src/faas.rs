@@ -11,7 +11,7 @@ use core::fmt;
 use core::ops::Deref;
 use interfaces::faas::client::{Client, ClientError, Code, Memory};
 use interfaces::faas::{ActionConfig, RegistryClient};
-use interfaces::manifest::{FOLDER, Manifest, ManifestError, SUFFIX};
+use interfaces::manifest::{FOLDER, Manifest, ManifestError, SNAPSHOT_SUFFIX, SUFFIX};
 use interfaces::namespace::{NamespaceClient, NamespaceError};
 use l4::object::{Dataspace, Placement, Scheduler};
 use l4::{CapIndex, Error};
@@ -107,10 +107,28 @@ impl Session {
     /// [`FunctionError`] tells whether the boot image or the manager is why.
     pub fn create_from_rom(&self, name: &str) -> Result<(), FunctionError> {
         let function = RomFunction::find(name)?;
-        let environment = &function.manifest.environment;
-        Ok(self
-            .client
-            .create(name, function.code(), function.config(), environment)?)
+        Ok(self.create_function(name, &function, function.config())?)
+    }
+
+    /// Creates a function of the boot image under any name and with any configuration. If a snapshot of it was packed with the
+    /// image, it begins from that, unless that is of another build, name or configuration
+    /// ([`ActionInfo::unused_snapshot`](interfaces::faas::ActionInfo::unused_snapshot) tells).
+    ///
+    /// # Errors
+    /// The manager's.
+    pub fn create_function(
+        &self,
+        name: &str,
+        function: &RomFunction,
+        config: ActionConfig,
+    ) -> Result<(), ClientError> {
+        let (code, environment) = (function.code(), &function.manifest.environment);
+        match function.snapshot() {
+            Some(snapshot) => self
+                .client
+                .create_with_snapshot(name, code, config, environment, snapshot),
+            None => self.client.create(name, code, config, environment),
+        }
     }
 }
 
@@ -127,6 +145,8 @@ impl Deref for Session {
 pub struct RomFunction {
     code: OwnedCap,
     code_bytes: u64,
+    /// A stored snapshot of it, if the image has one.
+    snapshot: Option<OwnedCap>,
     /// What its `function.toml` says.
     pub manifest: Manifest,
 }
@@ -141,11 +161,26 @@ impl RomFunction {
         let (description, length) = query(alloc::format!("{FOLDER}{name}{SUFFIX}"))?;
         let view = SealedView::attach(Dataspace(description.index()))?;
         let bytes = view.bytes().get(..length as usize).ok_or(Error::Range)?;
+        let snapshot = match query(alloc::format!("{FOLDER}{name}{SNAPSHOT_SUFFIX}")) {
+            Ok((file, _)) => Some(file),
+            // A name may also be too long to have the suffix.
+            Err(FunctionError::Rom {
+                error: CallError::Server(_),
+                ..
+            }) => None,
+            Err(error) => return Err(error),
+        };
         Ok(RomFunction {
             code,
             code_bytes,
+            snapshot,
             manifest: Manifest::decode(bytes)?,
         })
+    }
+
+    /// The snapshot of it that was packed with the image, for [`Client::restore`].
+    pub fn snapshot(&self) -> Option<Cap<Dataspace>> {
+        self.snapshot.as_ref().map(|file| Cap::new(file.index()))
     }
 
     /// Its code, for [`Client::create`].

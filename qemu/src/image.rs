@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use interfaces::manifest::{self, ManifestError};
 use l4::archive::{self, ArchiveError};
 use thiserror::Error;
 
@@ -15,6 +16,7 @@ use crate::compile::{CompileError, Compiler};
 use crate::elf::{self, ElfError};
 use crate::function_code::{self, CodeError};
 use crate::resolve::{Contents, Item, PYTHON_RUNTIME, Source, Unit};
+use crate::snapshots::{self, SnapshotError, Snapshots};
 use crate::source_code::SourceError;
 
 /// Physical alignment of the archive in bytes: a large page, so that the kernel can map it with large pages.
@@ -74,6 +76,17 @@ pub enum ImageError {
         /// What is wrong.
         source: ElfError,
     },
+    /// There is no snapshot of a function to pack.
+    #[error("no snapshot of `{name}` for the image: {source}")]
+    Snapshot {
+        /// The function.
+        name: String,
+        /// Why not.
+        source: Box<SnapshotError>,
+    },
+    /// The digests of programs cannot be written.
+    #[error("the digests of programs: {0}")]
+    Digests(ManifestError),
     /// A name or command line does not fit.
     #[error("module `{name}` with command line `{command_line}`: {source}")]
     Archive {
@@ -105,17 +118,81 @@ struct Builder<'a> {
 }
 
 /// A module's bytes as they go into the archive.
-struct Packed<'a> {
-    item: &'a Item,
-    bytes: Vec<u8>,
+pub(crate) struct Packed {
+    /// Name in `rom`.
+    pub(crate) name: String,
+    command_line: String,
+    pub(crate) bytes: Vec<u8>,
     is_program: bool,
+}
+
+impl Packed {
+    fn data(name: String, bytes: Vec<u8>) -> Self {
+        Self {
+            name,
+            command_line: String::new(),
+            bytes,
+            is_program: false,
+        }
+    }
+}
+
+/// The kernel and the modules of an image.
+pub(crate) struct Parts {
+    /// The kernel with its symbols.
+    pub(crate) kernel: Vec<u8>,
+    /// The modules, in order.
+    pub(crate) modules: Vec<Packed>,
 }
 
 /// Builds what `contents` names and writes the image and, beside it, the programs with their symbols to `folder`.
 ///
 /// # Errors
 /// What cannot be built, read, packed or written.
-pub fn make(contents: &Contents, compiler: &Compiler<'_>, folder: &Path) -> Result<Image, ImageError> {
+pub fn make(
+    contents: &Contents,
+    compiler: &Compiler<'_>,
+    snapshots: &Snapshots<'_>,
+    folder: &Path,
+) -> Result<Image, ImageError> {
+    let mut parts = collect(contents, compiler, folder)?;
+    let wanted: Vec<_> = contents
+        .modules
+        .iter()
+        .filter_map(|item| item.snapshot_of.as_ref())
+        .collect();
+    if !wanted.is_empty() {
+        let digests = snapshots::digests(&parts.modules).map_err(ImageError::Digests)?;
+        parts
+            .modules
+            .push(Packed::data(manifest::DIGESTS.into(), digests));
+    }
+    for name in wanted {
+        let file = snapshots
+            .of(name, &parts.modules, compiler)
+            .map_err(|source| ImageError::Snapshot {
+                name: name.clone(),
+                source: Box::new(source),
+            })?;
+        let module = format!("{}{name}{}", manifest::FOLDER, manifest::SNAPSHOT_SUFFIX);
+        parts.modules.push(Packed::data(module, file));
+    }
+    let file = folder.join("image");
+    let modules: Vec<_> = parts.modules.iter().collect();
+    write(&file, &link(&contents.kernel, &parts.kernel, &modules)?)?;
+    Ok(Image {
+        folder: folder.to_owned(),
+        file,
+        kernel: folder.join("kernel"),
+    })
+}
+
+/// Builds what `contents` names. Programs with their symbols are written to `folder`.
+pub(crate) fn collect(
+    contents: &Contents,
+    compiler: &Compiler<'_>,
+    folder: &Path,
+) -> Result<Parts, ImageError> {
     let items = || contents.modules.iter().chain([&contents.kernel]);
     let units: BTreeSet<Unit> = items()
         .filter_map(|item| match &item.source {
@@ -130,29 +207,26 @@ pub fn make(contents: &Contents, compiler: &Compiler<'_>, folder: &Path) -> Resu
     };
     let symbols = folder.join("symbols");
     let kernel = load(&contents.kernel, &builder)?;
-    let kernel_file = folder.join("kernel");
-    write(&kernel_file, &kernel)?;
+    write(&folder.join("kernel"), &kernel)?;
     let modules = contents.modules.iter().map(|item| pack(item, &builder, &symbols));
     let mut modules = modules.collect::<Result<Vec<_>, _>>()?;
-    compile_ahead(&mut modules, &symbols, compiler)?;
-    let archive = assemble(&contents.kernel.command_line, &modules)?;
+    compile_ahead(contents, &mut modules, &symbols, compiler)?;
+    Ok(Parts { kernel, modules })
+}
+
+/// The image with a kernel, which has the name and command line of `item`, and these modules.
+pub(crate) fn link(item: &Item, kernel: &[u8], modules: &[&Packed]) -> Result<Vec<u8>, ImageError> {
+    let archive = assemble(&item.command_line, modules)?;
     let kernel_error = |source| ImageError::Elf {
-        name: contents.kernel.name.clone(),
+        name: item.name.clone(),
         source,
     };
-    let stripped = elf::strip(&kernel).map_err(kernel_error)?;
+    let stripped = elf::strip(kernel).map_err(kernel_error)?;
     let end = elf::physical_end(&stripped).map_err(kernel_error)?;
     let address = end
         .checked_next_multiple_of(ARCHIVE_ALIGNMENT)
         .ok_or(kernel_error(ElfError::Damaged))?;
-    let image = elf::add_segment(&stripped, address, &archive).map_err(kernel_error)?;
-    let file = folder.join("image");
-    write(&file, &image)?;
-    Ok(Image {
-        folder: folder.to_owned(),
-        file,
-        kernel: kernel_file,
-    })
+    elf::add_segment(&stripped, address, &archive).map_err(kernel_error)
 }
 
 fn load(item: &Item, builder: &Builder<'_>) -> Result<Vec<u8>, ImageError> {
@@ -180,7 +254,7 @@ fn read(path: &Path) -> Result<Vec<u8>, ImageError> {
     std::fs::read(path).map_err(io)
 }
 
-fn pack<'a>(item: &'a Item, builder: &Builder<'_>, symbols: &Path) -> Result<Packed<'a>, ImageError> {
+fn pack(item: &Item, builder: &Builder<'_>, symbols: &Path) -> Result<Packed, ImageError> {
     let mut bytes = load(item, builder)?;
     if let Some(runtime) = item.runtime {
         function_code::check(runtime, &bytes).map_err(|source| ImageError::Code {
@@ -206,7 +280,8 @@ fn pack<'a>(item: &'a Item, builder: &Builder<'_>, symbols: &Path) -> Result<Pac
         }
     }
     Ok(Packed {
-        item,
+        name: item.name.clone(),
+        command_line: item.command_line.clone(),
         bytes,
         is_program,
     })
@@ -214,33 +289,34 @@ fn pack<'a>(item: &'a Item, builder: &Builder<'_>, symbols: &Path) -> Result<Pac
 
 /// Compiles the functions in Python, if the image has something that runs them.
 fn compile_ahead(
-    modules: &mut [Packed<'_>],
+    contents: &Contents,
+    modules: &mut [Packed],
     symbols: &Path,
     compiler: &Compiler<'_>,
 ) -> Result<(), ImageError> {
-    let has_runtime = |module: &Packed<'_>| module.item.name == PYTHON_RUNTIME && module.is_program;
+    let has_runtime = |module: &Packed| module.name == PYTHON_RUNTIME && module.is_program;
     if !modules.iter().any(has_runtime) {
         return Ok(());
     }
     let path = symbols.join(PYTHON_RUNTIME);
     let runtime = std::fs::read(&path).map_err(|source| ImageError::Io { path, source })?;
     let ahead = Ahead::new(&runtime, &compiler.workspace.target, compiler.log)?;
-    for module in modules {
-        if let Source::Python(function) = &module.item.source {
+    for (item, module) in contents.modules.iter().zip(modules) {
+        if let Source::Python(function) = &item.source {
             module.bytes = ahead.compile(function)?;
         }
     }
     Ok(())
 }
 
-fn assemble(kernel_command_line: &str, modules: &[Packed<'_>]) -> Result<Vec<u8>, ImageError> {
+fn assemble(kernel_command_line: &str, modules: &[&Packed]) -> Result<Vec<u8>, ImageError> {
     let page = |size: usize| size.next_multiple_of(archive::PAGE_SIZE as usize);
     let mut out = vec![0; page(archive::header_size(modules.len()))];
     let mut entries = Vec::with_capacity(modules.len());
     for module in modules {
         entries.push(archive::Entry {
-            name: &module.item.name,
-            command_line: &module.item.command_line,
+            name: &module.name,
+            command_line: &module.command_line,
             offset: out.len() as u64,
             size: module.bytes.len() as u64,
             is_executable: module.is_program,
@@ -255,9 +331,9 @@ fn assemble(kernel_command_line: &str, modules: &[Packed<'_>]) -> Result<Vec<u8>
             _ => None,
         };
         ImageError::Archive {
-            name: culprit.map_or("kernel", |module| &module.item.name).to_owned(),
+            name: culprit.map_or("kernel", |module| &module.name).to_owned(),
             command_line: culprit
-                .map_or(kernel_command_line, |module| &module.item.command_line)
+                .map_or(kernel_command_line, |module| &module.command_line)
                 .to_owned(),
             source,
         }
@@ -265,7 +341,8 @@ fn assemble(kernel_command_line: &str, modules: &[Packed<'_>]) -> Result<Vec<u8>
     Ok(out)
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<(), ImageError> {
+/// Writes a file, and the folders that it lies in.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), ImageError> {
     let error = |source| ImageError::Io {
         path: path.to_owned(),
         source,

@@ -7,6 +7,7 @@ use interfaces::manifest::Runtime;
 use crate::cli::{ImageArguments, InvokeArguments, ListArguments, MachineArguments};
 use crate::error::Error;
 use crate::function::{self, Function};
+use crate::machine::Emulator;
 use crate::project::Project;
 use crate::run;
 
@@ -34,7 +35,7 @@ pub fn invoke(
     };
     let folder = arguments.function.canonicalize().map_err(io)?;
     let function = function::read(&folder)?;
-    let list = Project::open(root)?
+    let list = Project::open(root, Emulator::default())?
         .target("invoke")
         .join(format!("{}.list", function.name));
     write(&list, &list_text(&function))?;

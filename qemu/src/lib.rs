@@ -26,6 +26,7 @@ pub mod python_code;
 pub mod python_packages;
 pub mod resolve;
 pub mod run;
+pub mod snapshots;
 pub mod source_code;
 pub mod steps;
 pub mod test;

@@ -25,6 +25,26 @@ pub enum Accelerator {
     Kvm,
 }
 
+/// What runs machines, as far as the user or the command has chosen.
+#[derive(Clone, Debug, Default)]
+pub struct Emulator {
+    /// The QEMU program; the installed one if it is not named.
+    pub program: String,
+    /// What executes the guest's instructions; if `None`, what [`choose_accelerator`] finds.
+    pub accelerator: Option<Accelerator>,
+}
+
+impl Emulator {
+    /// This QEMU program, or the installed one without a name.
+    #[must_use]
+    pub fn of(program: &str) -> Self {
+        Self {
+            program: program.to_owned(),
+            accelerator: None,
+        }
+    }
+}
+
 /// A machine to run.
 #[derive(Clone, Debug)]
 pub struct Machine {

@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Subcommands::Run { image, machine } => run::run(&cli.root, &cli.qemu, image, machine),
         Subcommands::Invoke { function, machine } => invoke::invoke(&cli.root, &cli.qemu, function, machine),
-        Subcommands::Image { image } => run::image(&cli.root, image),
+        Subcommands::Image { image } => run::image(&cli.root, &cli.qemu, image),
         Subcommands::List { lists } => run::list(&cli.root, lists),
         Subcommands::Test { only } => test::test(&cli.root, &cli.qemu, only),
         Subcommands::Bench { no_peer: true } => bench::bench(&cli.root, &cli.qemu, Scope::Alone),

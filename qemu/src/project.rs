@@ -8,7 +8,9 @@ use crate::compile::{Compiler, Profile};
 use crate::error::Error;
 use crate::image::{self, Image};
 use crate::list::{List, Variables};
+use crate::machine::Emulator;
 use crate::resolve::{Contents, Resolver};
+use crate::snapshots::Snapshots;
 use crate::workspace::Workspace;
 
 /// Name of the image description in the project's folder.
@@ -19,16 +21,19 @@ const LIST_NAME: &str = "modules.list";
 pub struct Project {
     /// Its packages.
     pub workspace: Workspace,
+    /// What its images are run by.
+    pub emulator: Emulator,
 }
 
 impl Project {
-    /// Opens the project in `folder`.
+    /// Opens the project in `folder`, whose images `emulator` runs.
     ///
     /// # Errors
     /// It is no cargo workspace.
-    pub fn open(folder: &Path) -> Result<Self, Error> {
+    pub fn open(folder: &Path, emulator: Emulator) -> Result<Self, Error> {
         Ok(Self {
             workspace: Workspace::of(&folder.join("Cargo.toml"))?,
+            emulator,
         })
     }
 
@@ -104,7 +109,8 @@ impl Project {
             profile,
             log,
         };
-        Ok(image::make(contents, &compiler, folder)?)
+        let snapshots = Snapshots { project: self };
+        Ok(image::make(contents, &compiler, &snapshots, folder)?)
     }
 
     fn variables(&self) -> Variables {

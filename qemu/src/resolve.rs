@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use interfaces::manifest::{self, ManifestError, Runtime};
+use interfaces::manifest::{self, ManifestError, Runtime, StartMode};
 use thiserror::Error;
 
 use crate::ahead::PythonFunction;
@@ -99,6 +99,16 @@ pub enum ResolveError {
         /// Which, and how to get it.
         source: ToolError,
     },
+    /// A snapshot is wanted of a function that never begins from one.
+    #[error(
+        "{at}: `{name}` has `mode = \"boot\"`, in which it never begins from a snapshot; leave `[snapshot]` out"
+    )]
+    NeverFromSnapshot {
+        /// The line.
+        at: String,
+        /// The function.
+        name: String,
+    },
     /// A function's manifest cannot be written.
     #[error("{}: {error}", folder.display())]
     Manifest {
@@ -165,7 +175,35 @@ pub struct Item {
     pub is_executable: bool,
     /// What runs it, if it is a function's code.
     pub runtime: Option<Runtime>,
+    /// The function whose code it is, if a snapshot of that is prepared with the image.
+    pub snapshot_of: Option<String>,
     at: String,
+}
+
+impl Item {
+    /// A program of a name, from a line.
+    fn program(name: String, arguments: &str, source: Source, at: String) -> Self {
+        Self {
+            command_line: join(&name, arguments),
+            is_executable: true,
+            keep_symbols: false,
+            ..Self::data(name, source, at)
+        }
+    }
+
+    /// A file of a name, as it is, from a line.
+    fn data(name: String, source: Source, at: String) -> Self {
+        Self {
+            name,
+            command_line: String::new(),
+            source,
+            keep_symbols: true,
+            is_executable: false,
+            runtime: None,
+            snapshot_of: None,
+            at,
+        }
+    }
 }
 
 /// All that goes into one image.
@@ -201,8 +239,9 @@ impl Resolver<'_> {
                 _ => vec![self.module(entry, module)?],
             };
             for item in items {
-                match modules.iter().find(|other| other.name == item.name) {
+                match modules.iter_mut().find(|other| other.name == item.name) {
                     Some(first) if first.source == item.source && first.command_line == item.command_line => {
+                        first.snapshot_of = first.snapshot_of.take().or(item.snapshot_of);
                     }
                     Some(first) => {
                         return Err(ResolveError::Duplicate {
@@ -229,17 +268,8 @@ impl Resolver<'_> {
         };
         let source =
             self.program_source(entry, &program.file, program.at.as_ref(), &Origin::default(), &at)?;
-        let name = base_name(&program.file);
-        let command_line = join(name, &program.arguments);
-        Ok(Item {
-            name: name.into(),
-            command_line,
-            source,
-            keep_symbols: false,
-            is_executable: true,
-            runtime: None,
-            at,
-        })
+        let name = base_name(&program.file).to_owned();
+        Ok(Item::program(name, &program.arguments, source, at))
     }
 
     fn module(&self, entry: &Entry, module: &Module) -> Result<Item, ResolveError> {
@@ -251,32 +281,16 @@ impl Resolver<'_> {
             .to_owned();
         if module.kind == ModuleKind::Data {
             let source = Source::File(self.file(entry, &module.file, Some(&module.at), &at)?);
-            let command_line = String::new();
-            return Ok(Item {
-                name,
-                command_line,
-                source,
-                keep_symbols: true,
-                is_executable: false,
-                runtime: None,
-                at,
-            });
+            return Ok(Item::data(name, source, at));
         }
         let source = self.program_source(entry, &module.file, Some(&module.at), &module.origin, &at)?;
         let name = match (&module.rom_name, &source) {
             (None, Source::Compiled(code)) => code.program_name(),
             _ => name,
         };
-        let command_line = join(&name, &module.arguments);
-        let keep_symbols = module.keep_symbols;
         Ok(Item {
-            name,
-            command_line,
-            source,
-            keep_symbols,
-            is_executable: true,
-            runtime: None,
-            at,
+            keep_symbols: module.keep_symbols,
+            ..Item::program(name, &module.arguments, source, at)
         })
     }
 
@@ -385,27 +399,22 @@ impl Resolver<'_> {
                 folder: function.folder.clone(),
                 error,
             })?;
-        let name = format!("{}{}", manifest::FOLDER, function.name);
-        Ok(vec![
-            Item {
-                name: name.clone(),
-                command_line: String::new(),
-                source,
-                keep_symbols: module.keep_symbols || function.manifest.runtime == Runtime::Python,
-                is_executable: function.manifest.runtime != Runtime::Python,
-                runtime: Some(function.manifest.runtime),
-                at: at.clone(),
-            },
-            Item {
-                name: name + manifest::SUFFIX,
-                command_line: String::new(),
-                source: Source::Bytes(manifest),
-                keep_symbols: true,
-                is_executable: false,
-                runtime: None,
+        if module.has_snapshot && function.manifest.mode == Some(StartMode::Boot) {
+            return Err(ResolveError::NeverFromSnapshot {
                 at,
-            },
-        ])
+                name: function.name,
+            });
+        }
+        let name = format!("{}{}", manifest::FOLDER, function.name);
+        let code = Item {
+            keep_symbols: module.keep_symbols || function.manifest.runtime == Runtime::Python,
+            is_executable: function.manifest.runtime != Runtime::Python,
+            runtime: Some(function.manifest.runtime),
+            snapshot_of: module.has_snapshot.then_some(function.name),
+            ..Item::data(name.clone(), source, at.clone())
+        };
+        let manifest = Item::data(name + manifest::SUFFIX, Source::Bytes(manifest), at);
+        Ok(vec![code, manifest])
     }
 
     fn code(&self, function: &Function) -> Result<Source, ResolveError> {

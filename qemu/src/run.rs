@@ -9,7 +9,7 @@ use crate::cli::{ImageArguments, ListArguments, MachineArguments};
 use crate::compile::Profile;
 use crate::console::{Interest, Outcome, Verdict, Watch};
 use crate::error::Error;
-use crate::machine::{Machine, choose_accelerator, cpus_for};
+use crate::machine::{Emulator, Machine, choose_accelerator, cpus_for};
 use crate::project::{Project, parse_timeout, split_options};
 use crate::steps::Steps;
 use crate::tools;
@@ -62,9 +62,10 @@ pub fn run(
     let silence = parse_timeout(&arguments.timeout)?;
     let options = split_options(&arguments.qemu_options)?;
     tools::check_rust()?;
+    let emulator = Emulator::of(qemu);
     let qemu = find_qemu(qemu)?;
     steps.next("reading modules.list");
-    let project = Project::open(root)?;
+    let project = Project::open(root, emulator)?;
     let contents = project.contents(image)?;
     steps.next(&format!(
         "building entry `{}`: kernel and {} modules",
@@ -103,13 +104,13 @@ pub fn run(
     conclude(&outcome, &watch.log, &image_file.kernel)
 }
 
-/// Builds an entry's image and prints its path.
+/// Builds an entry's image and prints its path. Snapshots that it is to have are for this QEMU.
 ///
 /// # Errors
 /// Whatever keeps it from being built.
-pub fn image(root: &Path, arguments: &ImageArguments) -> Result<(), Error> {
+pub fn image(root: &Path, qemu: &str, arguments: &ImageArguments) -> Result<(), Error> {
     tools::check_rust()?;
-    let project = Project::open(root)?;
+    let project = Project::open(root, Emulator::of(qemu))?;
     let contents = project.contents(arguments)?;
     let image = project.image(&contents, profile(arguments))?;
     println!("{}", image.file.display());
@@ -121,7 +122,7 @@ pub fn image(root: &Path, arguments: &ImageArguments) -> Result<(), Error> {
 /// # Errors
 /// The list cannot be read.
 pub fn list(root: &Path, arguments: &ListArguments) -> Result<(), Error> {
-    let project = Project::open(root)?;
+    let project = Project::open(root, Emulator::default())?;
     let list = project.list(arguments)?;
     for (index, name) in list.entry_names().enumerate() {
         let root_task = list.select(name)?.root_task;

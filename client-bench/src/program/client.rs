@@ -126,9 +126,8 @@ impl<'a> Client<'a> {
     fn create_function(&self) -> Result<(), FunctionError> {
         let function = RomFunction::find(&self.options.function)?;
         let config = self.configured(function.config());
-        let environment = &function.manifest.environment;
         self.session
-            .create(&self.options.function, function.code(), config, environment)
+            .create_function(&self.options.function, &function, config)
             .map_err(FunctionError::Manager)
     }
 
@@ -318,14 +317,24 @@ impl<'a> Client<'a> {
 
     /// Shows what the function's workers begin from, if that is a snapshot.
     fn show_image(&self) {
-        let described = self.session.describe(&self.options.function);
-        if let Ok(ImageState::Ready(info)) = described.map(|info| info.image) {
+        let Ok(described) = self.session.describe(&self.options.function) else {
+            return;
+        };
+        if let Some(why) = described.unused_snapshot {
+            println!("the snapshot in the boot image is not used: {why}");
+        }
+        if let ImageState::Ready(info) = described.image {
             println!(
-                "snapshot of {} KiB with {} pages and {} page tables; clones begin with copies of {} pages",
+                "snapshot of {} KiB with {} pages and {} page tables; clones begin with copies of {} pages{}",
                 info.bytes >> 10,
                 info.pages,
                 info.tables,
-                info.written
+                info.written,
+                if info.is_loaded {
+                    "; loaded from the boot image"
+                } else {
+                    ""
+                }
             );
         }
     }

@@ -103,8 +103,7 @@ impl Client<'_> {
             mode: self.shared.options.mode.or(config.mode),
             ..config
         };
-        let environment = &function.manifest.environment;
-        Ok(self.session.create(name, function.code(), config, environment)?)
+        Ok(self.session.create_function(name, &function, config)?)
     }
 
     /// Makes one call and takes note of how it went.

@@ -20,7 +20,7 @@ use std::path::Path;
 use crate::cli::{ImageArguments, ListArguments};
 use crate::compile::Profile;
 use crate::error::Error;
-use crate::machine::Accelerator;
+use crate::machine::{Accelerator, Emulator};
 use crate::project::Project;
 use crate::run::{find_qemu, interrupt_flag};
 use crate::steps::Steps;
@@ -60,8 +60,13 @@ pub fn bench(root: &Path, qemu: &str, scope: Scope) -> Result<(), Error> {
     let mut steps = Steps::new(7);
     steps.next("checking tools");
     tools::check_rust()?;
+    // Whatever is measured is measured under the translator.
+    let emulator = Emulator {
+        accelerator: Some(Accelerator::Tcg),
+        ..Emulator::of(qemu)
+    };
     let qemu = find_qemu(qemu)?;
-    let project = Project::open(root)?;
+    let project = Project::open(root, emulator)?;
     let session = Session {
         project: &project,
         qemu: &qemu,

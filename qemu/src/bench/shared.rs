@@ -90,13 +90,14 @@ pub(super) fn files(target: &Path, images: &[Built]) -> Result<Vec<SharedFile>, 
 mod tests {
     use super::{Built, files};
     use crate::cli::{ImageArguments, ListArguments};
+    use crate::machine::Emulator;
     use crate::project::Project;
     use std::path::Path;
 
     #[test]
     fn a_program_that_is_not_there_is_an_error() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let project = Project::open(root).unwrap();
+        let project = Project::open(root, Emulator::default()).unwrap();
         let arguments = ImageArguments {
             lists: ListArguments {
                 modules_list: root.join("tests/modules.list").display().to_string(),

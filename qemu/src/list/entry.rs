@@ -53,6 +53,8 @@ pub struct Module {
     pub origin: Origin,
     /// Whether symbols and debug information stay in the image.
     pub keep_symbols: bool,
+    /// Whether a snapshot of the function is prepared with the image.
+    pub has_snapshot: bool,
     /// The line that asks for it.
     pub at: Location,
 }
@@ -172,6 +174,7 @@ impl Evaluation<'_> {
             rom_name: Some(name),
             origin: Origin::default(),
             keep_symbols: true,
+            has_snapshot: false,
             at: statement.at.clone(),
         });
         Ok(())
@@ -191,6 +194,7 @@ impl Evaluation<'_> {
                 rom_name: statement.options.rom_name.clone(),
                 origin: statement.options.origin.clone(),
                 keep_symbols: statement.options.keep_symbols,
+                has_snapshot: false,
                 at: statement.at.clone(),
             });
         }
@@ -207,6 +211,7 @@ impl Evaluation<'_> {
                     rom_name: None,
                     origin: Origin::default(),
                     keep_symbols: statement.options.keep_symbols,
+                    has_snapshot: statement.options.snapshot,
                     at: statement.at.clone(),
                 });
             }

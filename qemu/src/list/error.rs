@@ -88,12 +88,15 @@ pub enum Problem {
     /// The option does not exist.
     #[error(
         "unknown option `{0}`; known: arch=, bits=, shell, glob, fname=, nostrip, pie, compiler=, package=, \
-             no-shlib-scan"
+             snapshot, no-shlib-scan"
     )]
     UnknownOption(String),
     /// The option needs a value and has none, or the reverse.
     #[error("option `{0}` is malformed; write it as in `module[shell] …` or `module[fname=NAME] …`")]
     MalformedOption(String),
+    /// `snapshot` on a line that names no functions.
+    #[error("option `snapshot` is one of `function` lines, not of `{0}`")]
+    SnapshotOfNoFunction(String),
     /// `fname=` with an operand that stands for several modules.
     #[error("`fname=` names one module, but this line stands for {0}")]
     NameForMany(usize),

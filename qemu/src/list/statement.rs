@@ -65,6 +65,7 @@ pub(super) struct Options {
     pub(super) shell: bool,
     pub(super) glob: bool,
     pub(super) keep_symbols: bool,
+    pub(super) snapshot: bool,
     pub(super) rom_name: Option<String>,
     pub(super) origin: Origin,
     excluded: bool,
@@ -82,6 +83,7 @@ impl Options {
                 ("shell", None) => options.shell = true,
                 ("glob", None) => options.glob = true,
                 ("nostrip", None) => options.keep_symbols = true,
+                ("snapshot", None) => options.snapshot = true,
                 ("no-shlib-scan", None) => {} // Nothing here is linked dynamically.
                 ("pie", None) => options.origin.is_relocatable = true,
                 ("compiler", Some(name)) if !name.is_empty() => {
@@ -93,7 +95,7 @@ impl Options {
                 ("bits", Some(widths)) => options.excluded |= !has_alternative(widths, &["64"]),
                 (
                     "shell" | "glob" | "nostrip" | "no-shlib-scan" | "fname" | "arch" | "bits" | "pie"
-                    | "compiler" | "package",
+                    | "compiler" | "package" | "snapshot",
                     _,
                 ) => {
                     return Err(Problem::MalformedOption(option.to_owned()));
@@ -144,6 +146,9 @@ impl Statement {
         };
         let mut options = Options::parse(options).map_err(|problem| at.error(problem))?;
         options.keep_symbols |= word.to_ascii_lowercase().ends_with("-nostrip");
+        if options.snapshot && keyword != Keyword::Function {
+            return Err(at.error(Problem::SnapshotOfNoFunction(word.to_owned())));
+        }
         let rest = rest.trim().to_owned();
         if rest.is_empty() {
             return Err(at.error(Problem::NoOperand(word.to_owned())));

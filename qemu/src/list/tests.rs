@@ -38,7 +38,7 @@ fn files(entry: &Entry) -> Vec<&str> {
 #[test]
 fn an_entry_collects_its_lines() {
     let text = "# comment\nsearchpath lib\nentry hello # the first\nkernel kernel -quiet\nmoe hello.cfg --x\n\
-                module ned\nBIN[fname=greet] hello one two\ndata big.bin\nfunction hello noop\n\nentry other\nmodule x\n";
+                module ned\nBIN[fname=greet] hello one two\ndata big.bin\nfunction[snapshot] hello noop\n\nentry other\nmodule x\n";
     let entry = select(text, "HELLO").unwrap();
     assert_eq!(entry.name, "hello");
     assert_eq!(entry.kernel.arguments, "-quiet");
@@ -53,6 +53,7 @@ fn an_entry_collects_its_lines() {
     assert_eq!(entry.modules[2].rom_name.as_deref(), Some("greet"));
     assert_eq!(entry.modules[2].arguments, "one two");
     assert_eq!(entry.modules[5].kind, ModuleKind::Function);
+    assert!(entry.modules[5].has_snapshot && !entry.modules[2].has_snapshot);
     assert!(entry.search_path[0].ends_with("lib"));
     assert_eq!(files(&select(text, "other").unwrap()), ["x"]);
 }
@@ -162,7 +163,11 @@ fn wrong_lines_are_named() {
         problem("entry a\nmodule[perl] x\n"),
         (2, Problem::UnknownOption(_))
     ));
-    for option in ["fname", "compiler", "package=", "pie=yes"] {
+    assert!(matches!(
+        problem("entry a\nmodule[snapshot] x\n"),
+        (2, Problem::SnapshotOfNoFunction(keyword)) if keyword == "module"
+    ));
+    for option in ["fname", "compiler", "package=", "pie=yes", "snapshot=1"] {
         assert!(matches!(
             problem(&format!("entry a\nmodule[{option}] x\n")),
             (2, Problem::MalformedOption(found)) if found == option

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::Error;
+use crate::machine::Emulator;
 use crate::project::Project;
 use crate::run::{find_qemu, interrupt_flag};
 use crate::tools;
@@ -49,8 +50,9 @@ impl Session<'_> {
 /// A test failed, none ran, or the tools or the project's folder cannot be used.
 pub fn test(root: &Path, qemu: &str, only: &str) -> Result<(), Error> {
     tools::check_rust()?;
+    let emulator = Emulator::of(qemu);
     let qemu = find_qemu(qemu)?;
-    let project = Project::open(root)?;
+    let project = Project::open(root, emulator)?;
     let folder = project.target("test");
     std::fs::create_dir_all(&folder).map_err(|source| Error::Io {
         path: folder.clone(),

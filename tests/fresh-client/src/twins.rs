@@ -4,8 +4,10 @@ use alloc::format;
 use alloc::string::String;
 use core::cell::Cell;
 use interfaces::faas::client::{ClientError, Response};
+use interfaces::faas::{ImageInfo, ImageState};
 use interfaces::manifest::StartMode;
 use l4re::faas::{Function, FunctionError, RomFunction, Session};
+use l4re::println;
 
 /// Why a check failed, for people.
 pub(crate) type Fault = String;
@@ -34,8 +36,12 @@ impl Twin {
         }
     }
 
+    /// The first one has the function's own name, which is the one that a snapshot in the boot image is for.
     fn name(self, function: &str) -> String {
-        format!("{function}-{self:?}")
+        match self {
+            Twin::First => function.into(),
+            _ => format!("{function}-{self:?}"),
+        }
     }
 
     /// The functions with clones in turn.
@@ -69,8 +75,15 @@ impl<'a> Twins<'a> {
         for twin in Twin::ALL {
             let mut config = found.config();
             config.mode = Some(twin.mode());
-            let environment = &found.manifest.environment;
-            session.create(&twin.name(function), found.code(), config, environment)?;
+            let (name, environment) = (twin.name(function), &found.manifest.environment);
+            match twin {
+                Twin::First => session.create_function(&name, &found, config)?,
+                _ => session.create(&name, found.code(), config, environment)?,
+            }
+        }
+        let first = session.describe(&Twin::First.name(function))?.image;
+        if let ImageState::Ready(ImageInfo { is_loaded: true, .. }) = first {
+            println!("{function}: one of two begins from the snapshot in the boot image");
         }
         Ok(Twins {
             session,
