@@ -30,6 +30,14 @@ impl<P: Platform> Service<P> {
         stored: Option<StoredFile>,
         reply: CapIndex,
     ) {
+        let stored = match stored {
+            // Nothing would ever begin from it.
+            Some(unneeded) if definition.config.mode == Some(StartMode::Boot) => {
+                self.platform.discard(unneeded.file);
+                None
+            }
+            stored => stored,
+        };
         let allowed =
             faas::check_name(definition.name).and_then(|name| self.allow_action(name).map(|()| name));
         match self.load(allowed, definition, (code, environment, stored)) {
