@@ -69,12 +69,13 @@ impl Function {
     }
 
     /// Goes the way of a request again and again with a handler that does nothing. The interpreter adapts its code to what it
-    /// sees; whoever begins as a copy of this worker need not do that again, nor write to the memory where it is kept. It is the last
-    /// that happens before the first request.
+    /// sees; whoever begins as a copy of this worker need not do that again, nor write to the memory where it is kept. The same
+    /// holds for what generators set up when they are first used. It is the last that happens before the first request.
     ///
     /// # Errors
     /// Memory ran out.
     pub(crate) fn rehearse(&self) -> Result<(), Failure> {
+        self.runtime.run(|vm| self.reseed(vm))?;
         for _ in 0..REHEARSALS {
             self.runtime
                 .run(|vm| self.handle(vm, &self.loaded.idle, b"{}").map(drop))?;
