@@ -300,9 +300,16 @@ impl Dataspace {
         }
     }
 
-    /// A page to be mapped; for the holder of a lock of a space that has a view of it.
+    /// Tells whether it is being taken from its views: nothing of it may be mapped any more. For the holder of a lock of a
+    /// space that has a view of it, as the next one.
+    #[inline]
+    pub(super) fn is_being_revoked(&self) -> bool {
+        self.is_deleted() && self.state.lock().work == Some(Work::Revoke)
+    }
+
+    /// A page to be mapped.
     pub(super) fn page(&self, page: u64) -> Result<Shown, PageError> {
-        if self.is_sealed() {
+        if self.is_sealed() && !self.is_deleted() {
             return Ok(self.sealed_page(page));
         }
         let state = self.state.lock();

@@ -80,7 +80,12 @@ impl AddressSpace {
                 Err(PageError::NoMemory) => return Ok(FaultOutcome::Quota),
                 Err(PageError::Busy) => return Err(InTheWay(dataspace)),
             },
-            (Kind::Private, Some(dataspace)) => self.fill_private(&inner, region, address, access, dataspace),
+            (Kind::Private, Some(dataspace)) => {
+                match self.fill_private(&inner, region, address, access, dataspace) {
+                    Err(Error::Busy) => return Err(InTheWay(dataspace)),
+                    result => result,
+                }
+            }
             _ => self.fill_anonymous(&inner, region, address, access),
         };
         Ok(match result {
@@ -147,6 +152,7 @@ impl AddressSpace {
         Ok(())
     }
 
+    /// Fills a private page. [`Error::Busy`] if its dataspace is being taken away.
     fn fill_private(
         &self,
         inner: &Inner,
@@ -161,6 +167,9 @@ impl AddressSpace {
             && let Some(leaf) = slot.get()
         {
             return self.use_present(inner, region, address, access, (slot, leaf));
+        }
+        if dataspace.is_being_revoked() {
+            return Err(Error::Busy);
         }
         if access != Access::WRITE {
             return self.show(inner, region, address, access, dataspace.sealed_page(number));

@@ -154,7 +154,7 @@ impl AddressSpace {
             let to = range.end().min(region.end());
             at = at.max(region.start()).min(range.end());
             match region.dataspace() {
-                Some(shown) if shown.is_sealed() && !shown.is_uncached() => {
+                Some(shown) if shown.is_sealed() && !shown.is_uncached() && !shown.is_being_revoked() => {
                     at = self.show_part(&inner, region, (at, to), &shown, &mut budget)?;
                 }
                 _ => at = at.max(to),

@@ -4,9 +4,11 @@ use super::world::{
     Processor, World, anonymous, clear, copy_in, delete_dataspace, destroy, drop_dataspace, seal, settle,
     space, whole, word,
 };
+use crate::cpu::Cpu;
 use crate::memory::dataspace::{DataspaceInfo, MAX_DEPTH};
 use crate::memory::{Dataspace, FaultOutcome, PhysAddr, frame};
 use crate::object::Ref;
+use crate::reaper;
 use l4::region::{Access, Backing};
 use l4::{Error, PAGE_SIZE};
 use std::vec;
@@ -323,6 +325,32 @@ fn deletion_takes_it_from_everybody() {
     }
     destroy(space);
     world.close(&[owner, user]);
+}
+
+#[test]
+fn nothing_comes_back_while_it_is_taken_away() {
+    for backing in [Backing::Shared, Backing::Private] {
+        let world = World::new();
+        let account = world.account(900);
+        let space = space(account).unwrap();
+        let processor = Processor::new(space);
+        let dataspace = Dataspace::create(account, 300 * PAGE_SIZE).unwrap();
+        (0..300).for_each(|page| dataspace.write(page * PAGE_SIZE, &[7]).unwrap());
+        seal(&dataspace);
+        let pages = || (0..300).map(|page| BASE + page * PAGE_SIZE);
+        show(space, BASE, dataspace, Access::READ, backing);
+        pages().for_each(|page| assert_eq!(processor.read(page), Ok(7)));
+        delete_dataspace(dataspace);
+        // A thread that goes on reading while the pages are unmapped in pieces.
+        while reaper::work(8) {
+            Cpu::this().epoch.leave();
+            let _ = processor.read(BASE);
+            let _ = space.show_sealed(BASE, PAGE_SIZE);
+        }
+        pages().for_each(|page| assert_eq!(processor.read(page), Err(FaultOutcome::NoRegion)));
+        destroy(space);
+        world.close(&[account]);
+    }
 }
 
 #[test]
