@@ -18,11 +18,11 @@ use std::alloc::{Layout, alloc_zeroed};
 use std::sync::{Mutex, MutexGuard, Once, OnceLock, PoisonError};
 
 /// Bytes of physical memory.
-const MEMORY: u64 = 256 << 20;
-/// What a boot loader would have left to the kernel.
+const MEMORY: u64 = USABLE.end + (24 << 20);
+/// What a boot loader would have left to the kernel. What lies behind it is for boot modules.
 const USABLE: MemoryRange = MemoryRange {
     start: 1 << 20,
-    end: MEMORY,
+    end: 256 << 20,
     usable: true,
 };
 const KERNEL_ROOT: PhysAddr = PhysAddr(PAGE_SIZE);
@@ -35,6 +35,8 @@ static LOCALS: [AtomicU64; CPUS as usize] = [const { AtomicU64::new(0) }; CPUS a
 static LOCK: Mutex<()> = Mutex::new(());
 static FLUSHES: [AtomicU64; CPUS as usize] = [const { AtomicU64::new(0) }; CPUS as usize];
 static NOW: AtomicU64 = AtomicU64::new(0);
+/// First address behind the last boot module.
+static MODULES: AtomicU64 = AtomicU64::new(USABLE.end);
 static RANDOM: AtomicU64 = AtomicU64::new(0);
 /// A test delivers the interrupts ([`drive`]).
 static DRIVEN: AtomicBool = AtomicBool::new(false);
@@ -66,7 +68,17 @@ pub fn lock() -> Guard {
         cpu::all().skip(1).for_each(|cpu| cpu.epoch.set_halted(true));
         frame::initialise(&[USABLE]);
     });
+    MODULES.store(USABLE.end, Ordering::Relaxed);
     Guard { _guard: guard }
+}
+
+/// Memory for a boot module of `size` bytes, aligned to a power of two, for as long as this test has the machine.
+pub fn module(size: u64, alignment: u64) -> PhysAddr {
+    let start = MODULES.load(Ordering::Relaxed).next_multiple_of(alignment);
+    let end = start + size.next_multiple_of(PAGE_SIZE);
+    assert!(end <= MEMORY, "no room for so many boot modules");
+    MODULES.store(end, Ordering::Relaxed);
+    PhysAddr(start)
 }
 
 /// Makes this thread another CPU.

@@ -8,10 +8,36 @@ use l4::{Error, PAGE_SIZE, USER_END, USER_START};
 /// Words of a frame.
 pub const WORDS_PER_FRAME: usize = (PAGE_SIZE / 8) as usize;
 
+/// Bytes of a large page.
+pub const LARGE_SIZE: u64 = PAGE_SIZE * WORDS_PER_FRAME as u64;
+
 /// A physical address; that of a frame is page aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct PhysAddr(pub u64);
+
+/// Memory of the size of a large page, in one piece that starts at a multiple of that size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LargeFrame(PhysAddr);
+
+impl LargeFrame {
+    /// Physical addresses have at most so many bits (Intel SDM vol. 3, section 4.1.4).
+    const ADDRESS_BITS: u32 = 52;
+
+    /// The memory that starts at an address. `None` if that is not aligned, or no physical address.
+    pub(crate) const fn new(start: PhysAddr) -> Option<LargeFrame> {
+        if start.0.is_multiple_of(LARGE_SIZE) && start.0 >> LargeFrame::ADDRESS_BITS == 0 {
+            Some(LargeFrame(start))
+        } else {
+            None
+        }
+    }
+
+    /// Its first byte.
+    pub(crate) const fn start(self) -> PhysAddr {
+        self.0
+    }
+}
 
 /// A page-aligned, non-empty range of addresses that a task may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +119,21 @@ impl FrameMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn large_frames_are_aligned() {
+        assert_eq!(LARGE_SIZE, 2 << 20);
+        let start = |address| LargeFrame::new(PhysAddr(address)).map(LargeFrame::start);
+        assert_eq!(start(0), Some(PhysAddr(0)));
+        assert_eq!(start(3 * LARGE_SIZE), Some(PhysAddr(3 * LARGE_SIZE)));
+        assert_eq!(
+            start((1 << 52) - LARGE_SIZE),
+            Some(PhysAddr((1 << 52) - LARGE_SIZE))
+        );
+        for wrong in [1, PAGE_SIZE, LARGE_SIZE / 2, LARGE_SIZE + PAGE_SIZE, 1 << 52] {
+            assert_eq!(start(wrong), None, "{wrong:#x}");
+        }
+    }
 
     #[test]
     fn ranges_are_checked() {

@@ -300,14 +300,19 @@ impl Dataspace {
         }
     }
 
-    /// Tells whether it is being taken from its views: nothing of it may be mapped any more. For the holder of a lock of a
-    /// space that has a view of it, as the next one.
+    /// Where its memory begins, if that is in one piece as long as the dataspace exists, and no device's.
     #[inline]
-    pub(super) fn is_being_revoked(&self) -> bool {
-        self.is_deleted() && self.state.lock().work == Some(Work::Revoke)
+    pub(super) fn one_piece(&self) -> Option<PhysAddr> {
+        match self.source {
+            Source::Fixed {
+                base,
+                uncached: false,
+            } => Some(base),
+            _ => None,
+        }
     }
 
-    /// A page to be mapped.
+    /// A page to be mapped; for the holder of a lock of a space that has a view of it.
     pub(super) fn page(&self, page: u64) -> Result<Shown, PageError> {
         if self.is_sealed() && !self.is_deleted() {
             return Ok(self.sealed_page(page));

@@ -128,7 +128,7 @@ impl AddressSpace {
         Ok(())
     }
 
-    /// Maps a dataspace's page.
+    /// Maps a dataspace's page, or the large page that it lies in.
     fn show(
         &self,
         inner: &Inner,
@@ -145,6 +145,9 @@ impl AddressSpace {
         } else {
             region.access() - Access::WRITE
         };
+        if self.put_large(inner, region, address, permitted)?.is_some() {
+            return Ok(());
+        }
         self.put(inner, address, Leaf::shown(page.frame, permitted, page.uncached))?;
         if access != Access::WRITE {
             Self::show_around(inner, region, address);
@@ -215,7 +218,7 @@ impl AddressSpace {
         if !dataspace.is_sealed() || region.access().contains(Access::WRITE) {
             return;
         }
-        let Ok(slot) = inner.table.slot(address) else {
+        let Some(slot) = inner.table.slot(address) else {
             return;
         };
         let window = address & !(AROUND * PAGE_SIZE - 1);

@@ -7,7 +7,7 @@
 
 use super::address::PhysAddr;
 use super::page_list::PageList;
-use super::page_table::{TABLE_SPAN, index};
+use super::page_table::{index, span};
 use super::sparse::Population;
 use crate::account::Account;
 use crate::object::Ref;
@@ -161,12 +161,12 @@ impl Holdings {
         Ok(frame)
     }
 
-    /// Notes that the entry for the page at an address, which may have been zero, shows a frame of somebody else, and does so
-    /// until the end. Entries that own something are cleared then.
+    /// Notes that the entry for an address in a table of `level`, which may have been zero, shows a frame of somebody else, and
+    /// does so until the end. Entries that own something are cleared then.
     #[inline]
-    pub(super) fn note_shown(&self, address: u64) {
+    pub(super) fn note_shown(&self, address: u64, level: u32) {
         if self.root.get() != Population::UNKNOWN {
-            self.widen(address);
+            self.widen(address, level);
         }
     }
 
@@ -181,13 +181,14 @@ impl Holdings {
 
     #[cold]
     #[inline(never)]
-    fn widen(&self, address: u64) {
+    fn widen(&self, address: u64, level: u32) {
+        let span = span(level + 1);
         // All of the table's entries, even if one of them is left over from another table that was there.
         for entry in &self.entries[CAPACITY - self.tables.get()..] {
             let holding = Holding::from_word(entry.get());
-            let is_there = holding.address / TABLE_SPAN == address / TABLE_SPAN;
-            if holding.level == 1 && is_there && holding.population != Population::UNKNOWN {
-                let population = holding.population.with_word(index(address, 0));
+            let is_there = holding.address / span == address / span;
+            if holding.level == level + 1 && is_there && holding.population != Population::UNKNOWN {
+                let population = holding.population.with_word(index(address, level));
                 entry.set(
                     Holding {
                         population,

@@ -370,8 +370,8 @@ impl Inner {
         let shared_writable = region.kind() == Kind::Shared && !sealed;
         let mut reclaim = Reclaim::new();
         let mut cost = u32::MAX;
-        self.table.protect(at, end, &mut cost, &mut reclaim, |leaf| {
-            if leaf.is_owned() || shared_writable {
+        self.table.protect(at, end, &mut cost, &mut reclaim, |is_owned| {
+            if is_owned || shared_writable {
                 access
             } else {
                 read_only
@@ -385,7 +385,7 @@ impl Inner {
 
     /// Finds the end of a piece of `at..end` whose pages can be changed at one go, in tables of the space's own.
     fn own_piece(&self, at: u64, end: u64) -> Result<u64, Error> {
-        let end = self.table.visit(at, end, &mut { PIECE }, |_, _| true);
+        let end = self.table.visit(at, end, &mut { PIECE }, |_| true);
         if !self.shares_tables {
             return Ok(end);
         }

@@ -18,6 +18,7 @@ mod holdings;
 mod image;
 #[cfg(test)]
 mod journal;
+mod large;
 mod layout;
 mod page_list;
 pub mod page_table;

@@ -90,7 +90,8 @@ impl AddressSpace {
     }
 
     /// Attaches a region of `size` bytes and returns its start: `start` or, with `search`, the lowest free address at or
-    /// behind it. A dataspace is shown from an offset; a private region needs a sealed one.
+    /// behind it, or one where large pages can show the dataspace. That is shown from an offset; a private region needs
+    /// a sealed one.
     ///
     /// # Errors
     /// - [`Error::Invalid`]: alignment, size 0, writable and executable at once, or private of an unsealed dataspace
@@ -118,7 +119,7 @@ impl AddressSpace {
         let mut inner = self.lock()?;
         inner.own_regions(self)?;
         let start = if search {
-            inner.regions.find_gap(start, size).ok_or(Error::NoSpace)?
+            inner.find_place(start, size, dataspace).ok_or(Error::NoSpace)?
         } else {
             inner.check_free(range)?;
             start
@@ -359,8 +360,8 @@ impl AddressSpace {
         let mut reclaim = Reclaim::new();
         let live = inner.phase == Phase::Live;
         let reached = match work {
-            Work::Seal => inner.table.protect(from, to, budget, &mut reclaim, |leaf| {
-                if leaf.is_owned() {
+            Work::Seal => inner.table.protect(from, to, budget, &mut reclaim, |is_owned| {
+                if is_owned {
                     region.access()
                 } else {
                     region.access() - Access::WRITE

@@ -1,11 +1,11 @@
 //! What it takes to store an image and to begin from a stored one: reading its regions and pages, and mapping ahead what a
 //! space shows of sealed dataspaces.
 
-use super::address::{PhysAddr, UserRange};
+use super::address::{LARGE_SIZE, PhysAddr, UserRange};
 use super::dataspace::Dataspace;
 use super::frame;
 use super::layout::{Inner, Phase};
-use super::page_table::Leaf;
+use super::page_table::{Leaf, Place};
 use super::region::{Kind, Node};
 use super::space::{AddressSpace, PIECE};
 use crate::object::Ref;
@@ -174,18 +174,25 @@ impl AddressSpace {
         let mut at = from;
         while at < to && *budget > 0 {
             *budget -= 1;
-            let is_present = inner.table.slot(at).is_ok_and(|slot| slot.get().is_some());
+            let access = region.access() - Access::WRITE;
+            let is_present = match inner.table.find(at) {
+                Place::Page(slot) => slot.get().is_some(),
+                Place::Large(..) => true,
+                Place::Missing(_) => {
+                    if let Some(large) = self.put_large(inner, region, at, access)? {
+                        at = large + LARGE_SIZE;
+                        continue;
+                    }
+                    false
+                }
+            };
             if !is_present {
                 let frame = shown.sealed_frame(region.offset_of(at) / PAGE_SIZE);
-                self.put(
-                    inner,
-                    at,
-                    Leaf::shown(frame, region.access() - Access::WRITE, false),
-                )?;
+                self.put(inner, at, Leaf::shown(frame, access, false))?;
             }
             at += PAGE_SIZE;
         }
-        Ok(at)
+        Ok(at.min(to))
     }
 }
 
@@ -197,13 +204,14 @@ impl Inner {
         let backing = source.map_or_else(frame::zeroes, |shown| {
             shown.sealed_frame(region.offset_of(address) / PAGE_SIZE)
         });
-        let frame = match self.table.slot(address) {
-            Ok(slot) => slot.get().map_or(backing, Leaf::frame),
-            Err(missing) if !whole || source.is_none() => {
+        let frame = match self.table.find(address) {
+            Place::Page(slot) => slot.get().map_or(backing, Leaf::frame),
+            Place::Large(_, leaf) => leaf.page(address).frame(),
+            Place::Missing(missing) if !whole || source.is_none() => {
                 found.next = missing.behind(address);
                 return;
             }
-            Err(_) => backing,
+            Place::Missing(_) => backing,
         };
         let usual = if whole { frame::zeroes() } else { backing };
         if frame != usual {

@@ -198,6 +198,13 @@ impl Dataspace {
         self.begin(Work::Revoke, budget) && self.advance(budget) == Ok(true)
     }
 
+    /// Tells whether it is being taken from its views: nothing of it may be mapped any more. For the holder of a lock of a
+    /// space that has a view of it.
+    #[inline]
+    pub(super) fn is_being_revoked(&self) -> bool {
+        self.is_deleted() && self.state.lock().work == Some(Work::Revoke)
+    }
+
     /// Makes `work` the present work, after what is under way is finished. False if the budget is used up.
     fn begin(&self, work: Work, budget: &mut u32) -> bool {
         loop {

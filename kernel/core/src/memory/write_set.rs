@@ -42,7 +42,7 @@ impl AddressSpace {
         }
         let is_owned = |address: &u64| {
             let slot = inner.table.slot(*address);
-            slot.is_ok_and(|slot| slot.get().is_some_and(Leaf::is_owned))
+            slot.is_some_and(|slot| slot.get().is_some_and(Leaf::is_owned))
         };
         inner.holdings.pages().filter(is_owned).all(enter);
         Ok(sort(&mut pages[..found]))

@@ -1,6 +1,7 @@
 //! Entries of page tables.
 
 use super::index;
+use super::large::LargeLeaf;
 use crate::memory::Population;
 use crate::memory::address::{PhysAddr, WORDS_PER_FRAME};
 use crate::memory::holdings::Holdings;
@@ -15,6 +16,8 @@ pub(super) const WRITE_THROUGH: u64 = 1 << 3;
 pub(super) const CACHE_DISABLED: u64 = 1 << 4;
 pub(super) const ACCESSED: u64 = 1 << 5;
 pub(super) const DIRTY: u64 = 1 << 6;
+/// In a table of level 1: the entry maps a large page. (In one of level 0 the bit is part of the memory type, and never set.)
+pub(super) const LARGE: u64 = 1 << 7;
 /// Software's bit: the frame, or the table, is paid for by the address space's account and goes with the entry. An
 /// entry without it shows a frame that a dataspace or a snapshot keeps, or names a table that a snapshot shares, which is
 /// copied before anything in it changes.
@@ -86,8 +89,38 @@ impl Leaf {
     }
 }
 
+/// What an entry of a table above level 0 holds.
+pub(super) enum Branch {
+    Empty,
+    /// A table of the space's own.
+    Own(Leaf),
+    /// A table that a snapshot shares.
+    Shared(Leaf),
+    /// A large page; in tables of level 1 only.
+    Large(LargeLeaf),
+}
+
+impl Branch {
+    /// What an entry of a table of a level holds. The usual case is decided first.
+    #[inline(always)]
+    pub(super) fn of(entry: &AtomicU64, level: u32) -> Branch {
+        let value = entry.load(Ordering::Relaxed);
+        if value & (PRESENT | OWNED) == PRESENT | OWNED {
+            Branch::Own(Leaf(value))
+        } else if value & PRESENT == 0 {
+            Branch::Empty
+        } else if level == 1
+            && let Some(leaf) = LargeLeaf::of(value)
+        {
+            Branch::Large(leaf)
+        } else {
+            Branch::Shared(Leaf(value))
+        }
+    }
+}
+
 /// The bits of a leaf. Without any access the page stays where it is, out of reach of user mode.
-const fn permissions(access: Access) -> u64 {
+pub(super) const fn permissions(access: Access) -> u64 {
     let mut bits = PRESENT | ACCESSED | NO_EXECUTE;
     if !access.is_empty() {
         bits |= USER;
@@ -135,7 +168,7 @@ impl Slot<'_> {
     pub(crate) fn set_absent(&self, address: u64, leaf: Leaf, holdings: &Holdings) {
         debug_assert_eq!(index(address, 0), self.index);
         if !leaf.is_owned() {
-            holdings.note_shown(address);
+            holdings.note_shown(address, 0);
         }
         store(&self.table[self.index], leaf.0);
     }
@@ -146,8 +179,8 @@ impl Slot<'_> {
     pub(crate) fn fill_absent(&self, start: u64, end: u64, holdings: &Holdings, leaf: impl Fn(u64) -> Leaf) {
         // All there is between them is in the same eighths of the table.
         debug_assert!(end - start <= (WORDS_PER_FRAME / 8) as u64 * PAGE_SIZE);
-        holdings.note_shown(start);
-        holdings.note_shown(end - PAGE_SIZE);
+        holdings.note_shown(start, 0);
+        holdings.note_shown(end - PAGE_SIZE, 0);
         let first = index(start, 0);
         let count = ((end - start) / PAGE_SIZE) as usize;
         debug_assert!((first..first + count).contains(&self.index));

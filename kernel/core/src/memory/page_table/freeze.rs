@@ -2,8 +2,8 @@
 //! them, so that a copy of a table is a plain copy and owns nothing.
 #![expect(unsafe_code, reason = "records are freed by hand")]
 
-use super::entry::{OWNED, POPULATION_SHIFT, WRITABLE, load, store};
-use super::{PageTable, ROOT_LEVEL};
+use super::entry::{Branch, OWNED, POPULATION_SHIFT, WRITABLE, load, store};
+use super::{LargeSlot, PageTable, ROOT_LEVEL};
 use crate::account::{Account, UNIT};
 use crate::memory::Population;
 use crate::memory::address::{FrameMemory, PhysAddr, WORDS_PER_FRAME};
@@ -140,8 +140,13 @@ fn freeze_table(
         WORDS_PER_FRAME
     };
     for entry in &table.words()[..entries] {
-        let Some(owned) = load(entry).filter(|entry| entry.is_owned()) else {
-            continue;
+        let owned = match Branch::of(entry, level) {
+            Branch::Own(owned) => owned,
+            Branch::Large(leaf) => {
+                LargeSlot(entry).set(leaf.read_only());
+                continue;
+            }
+            Branch::Empty | Branch::Shared(_) => continue,
         };
         let child = PageTable::child(owned);
         if level > 1 && !freeze_table(child, level - 1, records, budget, account)? {

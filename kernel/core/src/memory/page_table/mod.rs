@@ -7,6 +7,7 @@
 
 mod entry;
 mod freeze;
+mod large;
 mod owned;
 mod reclaim;
 mod release;
@@ -14,15 +15,17 @@ mod sharing;
 
 pub(crate) use entry::{Leaf, Slot};
 pub(crate) use freeze::Records;
+pub(crate) use large::{LargeLeaf, LargeSlot};
 pub(crate) use reclaim::Reclaim;
 
-use super::address::{FrameMemory, PhysAddr, WORDS_PER_FRAME};
+use super::address::{FrameMemory, LARGE_SIZE, PhysAddr, WORDS_PER_FRAME};
 use super::holdings::Holdings;
 use super::sparse::{self, Population};
 use crate::account::Account;
 use crate::machine::{machine_copy_page, machine_kernel_root};
-use core::sync::atomic::Ordering;
-use entry::{TABLE_FLAGS, load, store};
+use core::ops::Range;
+use core::sync::atomic::{AtomicU64, Ordering};
+use entry::{Branch, LARGE, TABLE_FLAGS, load, store};
 use l4::region::Access;
 use l4::{Error, PAGE_SIZE};
 
@@ -33,7 +36,7 @@ pub(crate) const SPAN_END: u64 = 1 << 47;
 pub(crate) const TABLE_SPAN: u64 = span(1);
 
 /// Bytes that an entry of a table of this level spans.
-const fn span(level: u32) -> u64 {
+pub(super) const fn span(level: u32) -> u64 {
     PAGE_SIZE << (9 * level)
 }
 
@@ -54,6 +57,29 @@ impl Missing {
     pub(crate) const fn behind(self, address: u64) -> u64 {
         (address | (span(self.level) - 1)) + 1
     }
+}
+
+/// What the way to an address ends at.
+pub(crate) enum Place<'a> {
+    /// The entry for its page.
+    Page(Slot<'a>),
+    /// A large page that it lies in.
+    Large(LargeSlot<'a>, LargeLeaf),
+    /// Nothing.
+    Missing(Missing),
+}
+
+/// Something mapped, as [`PageTable::visit`] finds it.
+pub(crate) enum Mapped<'a> {
+    /// A page.
+    Page(&'a Slot<'a>, Leaf),
+    /// A large page.
+    Large {
+        slot: LargeSlot<'a>,
+        leaf: LargeLeaf,
+        /// All of it lies in the range that is visited.
+        is_whole: bool,
+    },
 }
 
 /// The page tables of an address space.
@@ -107,27 +133,44 @@ impl PageTable {
     /// The table that an entry points to.
     #[inline(always)]
     fn child(entry: Leaf) -> FrameMemory {
-        // SAFETY: A present entry of a table above level 0 points to a table: this module writes no others (there are
-        // no large pages in the user half). The table lives until it is unlinked, under the lock of the space.
+        debug_assert!(entry.0 & LARGE == 0, "a large page is no table");
+        // SAFETY: A present entry of a table above level 0 points to a table, unless it is a large page: these own nothing, and
+        // `Branch` tells them from shared tables. The table lives until it is unlinked, under the lock of the space.
         unsafe { FrameMemory::new(entry.frame()) }
+    }
+
+    /// The entries of a table, one of these tables.
+    #[inline(always)]
+    fn entries(&self, table: FrameMemory) -> &[AtomicU64; WORDS_PER_FRAME] {
+        // SAFETY: The table lives until it is unlinked, which needs the lock that the caller holds.
+        unsafe { &*core::ptr::from_ref(table.words()) }
+    }
+
+    /// What the way to an address ends at.
+    #[inline]
+    pub(crate) fn find(&self, address: u64) -> Place<'_> {
+        let mut table = self.root;
+        for level in [3, 2, 1] {
+            let index = index(address, level);
+            match Branch::of(table.word(index), level) {
+                Branch::Own(entry) | Branch::Shared(entry) => table = Self::child(entry),
+                Branch::Empty => return Place::Missing(Missing { table, level }),
+                Branch::Large(leaf) => return Place::Large(LargeSlot(&self.entries(table)[index]), leaf),
+            }
+        }
+        Place::Page(Slot {
+            table: self.entries(table),
+            index: index(address, 0),
+        })
     }
 
     /// The entry for a page, if its table exists.
     #[inline]
-    pub(crate) fn slot(&self, address: u64) -> Result<Slot<'_>, Missing> {
-        let mut table = self.root;
-        for level in [3, 2, 1] {
-            match load(table.word(index(address, level))) {
-                Some(entry) => table = Self::child(entry),
-                None => return Err(Missing { table, level }),
-            }
+    pub(crate) fn slot(&self, address: u64) -> Option<Slot<'_>> {
+        match self.find(address) {
+            Place::Page(slot) => Some(slot),
+            Place::Large(..) | Place::Missing(_) => None,
         }
-        // SAFETY: The table lives until it is unlinked, which needs the lock that the caller holds.
-        let table = unsafe { &*core::ptr::from_ref(table.words()) };
-        Ok(Slot {
-            table,
-            index: index(address, 0),
-        })
     }
 
     /// Maps a page whose tables are missing in part: makes them from the leaf upwards and links them last.
@@ -141,10 +184,20 @@ impl PageTable {
         holdings: &Holdings,
     ) -> Result<(), Error> {
         if !leaf.is_owned() {
-            holdings.note_shown(address);
+            holdings.note_shown(address, 0);
         }
-        let mut entry = leaf.0;
-        for level in 0..missing.level {
+        Self::link_new(missing, address, (leaf.0, 0), holdings)
+    }
+
+    /// The same for an entry of a table of a `lowest` level.
+    #[inline]
+    fn link_new(
+        missing: Missing,
+        address: u64,
+        (mut entry, lowest): (u64, u32),
+        holdings: &Holdings,
+    ) -> Result<(), Error> {
+        for level in lowest..missing.level {
             let population = holdings.beginning(address, level);
             match holdings.take_table(address, level + 1, true, population) {
                 Ok(frame) => {
@@ -154,7 +207,7 @@ impl PageTable {
                     entry = frame.0 | TABLE_FLAGS;
                 }
                 Err(error) => {
-                    Self::abandon(entry, address, level, holdings);
+                    Self::abandon(entry, address, lowest..level, holdings);
                     return Err(error);
                 }
             }
@@ -163,24 +216,25 @@ impl PageTable {
         Ok(())
     }
 
-    /// Frees the `tables` that hang on an entry that was not linked.
-    fn abandon(entry: u64, address: u64, tables: u32, holdings: &Holdings) {
+    /// Frees the tables of some levels that hang on an entry that was not linked.
+    fn abandon(entry: u64, address: u64, levels: Range<u32>, holdings: &Holdings) {
         let mut entry = Leaf(entry);
-        for level in (0..tables).rev() {
+        for level in levels.rev() {
             let table = Self::child(entry);
             entry = Leaf(table.word(index(address, level)).load(Ordering::Relaxed));
             holdings.give_back(table.frame());
         }
     }
 
-    /// Calls `each` for the mapped pages in a range, in order, until it returns false or the budget is used up (one for
-    /// each page, table and hole). Returns the first address that was not dealt with, `end` if all were.
+    /// Calls `each` for what is mapped in a range, in order, until it returns false or the budget is used up (one for
+    /// each page, large page, table and hole). Returns the first address that was not dealt with, `end` if all were.
+    /// Large pages that lie in the range in part are visited too.
     pub(crate) fn visit(
         &self,
         start: u64,
         end: u64,
         budget: &mut u32,
-        mut each: impl FnMut(&Slot<'_>, Leaf) -> bool,
+        mut each: impl FnMut(Mapped<'_>) -> bool,
     ) -> u64 {
         let mut address = start;
         while address < end {
@@ -188,17 +242,26 @@ impl PageTable {
                 return address;
             }
             *budget -= 1;
-            let mut slot = match self.slot(address) {
-                Ok(slot) => slot,
-                Err(missing) => {
+            let next = (address | (span(1) - 1)) + 1;
+            let mut slot = match self.find(address) {
+                Place::Page(slot) => slot,
+                Place::Missing(missing) => {
                     address = missing.behind(address);
                     continue;
                 }
+                Place::Large(slot, leaf) => {
+                    let is_whole = address.is_multiple_of(LARGE_SIZE) && next <= end;
+                    if !each(Mapped::Large { slot, leaf, is_whole }) {
+                        return address;
+                    }
+                    address = next;
+                    continue;
+                }
             };
-            let stop = end.min((address | (span(1) - 1)) + 1);
+            let stop = end.min(next);
             while address < stop {
                 if let Some(leaf) = slot.get() {
-                    if *budget == 0 || !each(&slot, leaf) {
+                    if *budget == 0 || !each(Mapped::Page(&slot, leaf)) {
                         return address;
                     }
                     *budget -= 1;
@@ -210,34 +273,55 @@ impl PageTable {
         end
     }
 
-    /// Removes the mapped pages of a range, as [`Self::visit`]; stops when `reclaim` is full.
+    /// Removes the mapped pages of a range, as [`Self::visit`]; stops when `reclaim` is full. Large pages go as a whole,
+    /// even if they lie in the range in part.
     pub(crate) fn unmap(&self, start: u64, end: u64, budget: &mut u32, reclaim: &mut Reclaim) -> u64 {
-        self.visit(start, end, budget, |slot, leaf| {
-            if leaf.is_owned() && !reclaim.push(leaf.frame()) {
-                return false;
+        self.visit(start, end, budget, |mapped| {
+            match mapped {
+                Mapped::Page(_, leaf) if leaf.is_owned() && !reclaim.push(leaf.frame()) => return false,
+                Mapped::Page(slot, _) => store(&slot.table[slot.index], 0),
+                Mapped::Large { slot, .. } => slot.clear(),
             }
-            store(&slot.table[slot.index], 0);
             reclaim.set_reduced();
             true
         })
     }
 
-    /// Changes what may be done with the mapped pages of a range, as [`Self::visit`]: `access` tells, page by page.
+    /// Changes what may be done with the mapped pages of a range, as [`Self::visit`]: `access` tells, for those that the space owns
+    /// (true) and for the others. Large pages that lie in the range in part are unmapped.
     pub(crate) fn protect(
         &self,
         start: u64,
         end: u64,
         budget: &mut u32,
         reclaim: &mut Reclaim,
-        access: impl Fn(Leaf) -> Access,
+        access: impl Fn(bool) -> Access,
     ) -> u64 {
-        self.visit(start, end, budget, |slot, leaf| {
-            let changed = leaf.with_access(access(leaf));
-            if changed != leaf {
-                slot.set(changed);
-                if !changed.permits(leaf) {
-                    reclaim.set_reduced();
+        self.visit(start, end, budget, |mapped| {
+            let is_reduced = match mapped {
+                Mapped::Page(slot, leaf) => {
+                    let changed = leaf.with_access(access(leaf.is_owned()));
+                    if changed != leaf {
+                        slot.set(changed);
+                    }
+                    !changed.permits(leaf)
                 }
+                Mapped::Large {
+                    slot,
+                    leaf,
+                    is_whole: true,
+                } => {
+                    let changed = leaf.with_access(access(false));
+                    slot.set(changed);
+                    !changed.permits(leaf)
+                }
+                Mapped::Large { slot, .. } => {
+                    slot.clear();
+                    true
+                }
+            };
+            if is_reduced {
+                reclaim.set_reduced();
             }
             true
         })

@@ -1,13 +1,13 @@
 //! Tables that a snapshot and its clones share: whoever wants to change one takes a copy first.
 #![expect(unsafe_code, reason = "page tables are reached through the direct map")]
 
-use super::entry::{Leaf, OWNED, PRESENT, Slot, TABLE_FLAGS, load, store};
+use super::entry::{Branch, Leaf, Slot, TABLE_FLAGS, store};
 use super::{Missing, PageTable, ROOT_LEVEL, Reclaim, index, span};
 use crate::account::Account;
 use crate::memory::address::{FrameMemory, PhysAddr};
 use crate::memory::holdings::Holdings;
 use crate::memory::sparse::{self, Population};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::AtomicU64;
 use l4::Error;
 
 impl PageTable {
@@ -29,10 +29,10 @@ impl PageTable {
     }
 
     /// The entry for a page, if its table exists, in tables of the space's own: those on the way that a snapshot shares
-    /// are replaced by copies.
+    /// are replaced by copies, and a large page by a table.
     ///
     /// # Errors
-    /// [`Error::NoMemory`]; then fewer tables are shared, and nothing else has changed.
+    /// [`Error::NoMemory`]; then fewer tables are shared, and what is mapped has not changed.
     #[inline]
     pub(crate) fn own_slot(
         &self,
@@ -43,17 +43,15 @@ impl PageTable {
             Ok(table) => table,
             Err(missing) => return Ok(Err(missing)),
         };
-        // SAFETY: The table lives until it is unlinked, which needs the lock that the caller holds.
-        let table = unsafe { &*core::ptr::from_ref(table.words()) };
         Ok(Ok(Slot {
-            table,
+            table: self.entries(table),
             index: index(address, 0),
         }))
     }
 
     /// The table of level `lowest` on the way to an address, made the space's own with all above it.
     #[inline(always)]
-    fn own_path(
+    pub(super) fn own_path(
         &self,
         address: u64,
         lowest: u32,
@@ -62,13 +60,11 @@ impl PageTable {
         let mut table = self.root;
         for level in (lowest + 1..=ROOT_LEVEL).rev() {
             let entry = table.word(index(address, level));
-            let value = entry.load(Ordering::Relaxed);
-            table = if value & (PRESENT | OWNED) == PRESENT | OWNED {
-                Self::child(Leaf(value))
-            } else if value & PRESENT == 0 {
-                return Ok(Err(Missing { table, level }));
-            } else {
-                Self::take_over(entry, Leaf(value), address, level, holdings)?
+            table = match Branch::of(entry, level) {
+                Branch::Own(table) => Self::child(table),
+                Branch::Empty => return Ok(Err(Missing { table, level })),
+                Branch::Shared(shared) => Self::take_over(entry, shared, address, level, holdings)?,
+                Branch::Large(leaf) => return self.split(entry, leaf, address, holdings).map(Ok),
             };
         }
         Ok(Ok(table))
@@ -95,9 +91,10 @@ impl PageTable {
         Ok(unsafe { FrameMemory::new(copy) })
     }
 
-    /// Makes the tables of level 0 in a range the space's own, so that its pages can be changed. With `unlink`, shared
-    /// ones that lie wholly in the range are not copied, but unlinked: their pages are not mapped any more. Returns the
-    /// first address that was not dealt with, as the budget allows (one for each table and hole).
+    /// Makes the tables of levels 0 and 1 in a range the space's own, so that what they map can be changed. With
+    /// `unlink`, shared ones of level 0 that lie wholly in the range are not copied, but unlinked: their pages are not
+    /// mapped any more. Large pages stay. Returns the first address that was not dealt with, as the budget allows (one
+    /// for each table and hole).
     ///
     /// # Errors
     /// [`Error::NoMemory`] if nothing was dealt with.
@@ -118,15 +115,15 @@ impl PageTable {
                 Err(missing) => Ok((address | (span(missing.level) - 1)) + 1),
                 Ok(table) => {
                     let entry = table.word(index(address, 1));
-                    match load(entry).filter(|entry| !entry.is_owned()) {
-                        Some(_) if whole => {
+                    match Branch::of(entry, 1) {
+                        Branch::Shared(_) if whole => {
                             store(entry, 0);
                             reclaim.set_reduced();
                         }
-                        Some(shared) => {
+                        Branch::Shared(shared) => {
                             Self::take_over(entry, shared, address, 1, holdings)?;
                         }
-                        None => {}
+                        Branch::Empty | Branch::Own(_) | Branch::Large(_) => {}
                     }
                     Ok(next)
                 }

@@ -3,6 +3,7 @@
 mod dataspaces;
 mod faults;
 mod frames;
+mod large;
 mod model;
 mod processors;
 mod quota;

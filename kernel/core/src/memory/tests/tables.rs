@@ -39,6 +39,7 @@ fn walk(table: PhysAddr, level: u32, base: u64, map: &mut Map) {
                 frame: PhysAddr(entry & 0x000f_ffff_ffff_f000),
                 write: entry & 2 != 0,
                 execute: entry >> 63 == 0,
+                large: false,
             };
             map.insert(address, translation);
         }

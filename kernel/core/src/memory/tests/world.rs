@@ -134,6 +134,8 @@ pub(super) struct Translation {
     pub(super) frame: PhysAddr,
     pub(super) write: bool,
     pub(super) execute: bool,
+    /// It comes from an entry for 2 MiB.
+    pub(super) large: bool,
 }
 
 /// Walks the tables as the Intel SDM describes it. `None` if user mode may not use the page at all.
@@ -142,6 +144,7 @@ pub(super) fn translate(root: PhysAddr, address: u64) -> Option<Translation> {
         frame: root,
         write: true,
         execute: true,
+        large: false,
     };
     for level in (0..4).rev() {
         let index = address >> (12 + 9 * level) & 511;
@@ -149,10 +152,16 @@ pub(super) fn translate(root: PhysAddr, address: u64) -> Option<Translation> {
         if entry & 1 == 0 || entry & 4 == 0 {
             return None;
         }
-        assert_eq!(entry & 0x80 & if level > 0 { !0 } else { 0 }, 0, "large page");
         result.write &= entry & 2 != 0;
         result.execute &= entry >> 63 == 0;
         result.frame = PhysAddr(entry & 0x000f_ffff_ffff_f000);
+        if entry & 0x80 != 0 {
+            assert_eq!(level, 1, "of all large pages there are those of 2 MiB only");
+            assert_eq!(entry & 0x001f_f000, 0, "reserved bits, or another memory type");
+            result.frame.0 += address & 0x001f_f000;
+            result.large = true;
+            break;
+        }
     }
     Some(result)
 }

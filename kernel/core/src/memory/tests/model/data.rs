@@ -18,6 +18,7 @@ impl Model {
                 sealed: false,
                 held: true,
                 parent: Some(parent),
+                fixed: false,
             });
         }
     }
@@ -86,6 +87,9 @@ impl Model {
                 pages * PAGE_SIZE,
             );
             self.data[index].words[range].copy_from_slice(&words);
+        } else if data.fixed {
+            let refused = clear(&data.real, from * PAGE_SIZE, pages * PAGE_SIZE);
+            assert_eq!(refused, Err(Error::Invalid));
         } else {
             clear(&data.real, from * PAGE_SIZE, pages * PAGE_SIZE).unwrap();
             self.data[index].words[range].fill(0);

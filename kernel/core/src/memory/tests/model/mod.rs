@@ -4,7 +4,8 @@
 mod data;
 mod steps;
 
-use self::steps::{MAX_DATASPACES, MAX_SPACES, Step, WINDOW, step};
+use self::steps::{LARGE_WINDOW, MAX_DATASPACES, MAX_SPACES, Step, WINDOW, large_step, step};
+use super::large::Fixed;
 use super::world::{Processor, World, delete_dataspace, destroy, drop_dataspace, seal, settle, space, whole};
 use crate::account::Account;
 use crate::memory::{AddressSpace, Dataspace, FaultOutcome, MAX_WRITTEN};
@@ -16,7 +17,8 @@ use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
-const BASE: u64 = (1 << 39) - WINDOW / 2 * PAGE_SIZE;
+/// Where tables of all levels end, in the middle of the window that a test uses.
+const SEAM: u64 = 1 << 39;
 /// Where in a page the test's word stands.
 const WORD: u64 = 16;
 
@@ -28,6 +30,8 @@ struct Data {
     /// Somebody still holds a capability.
     held: bool,
     parent: Option<usize>,
+    /// In one piece, so that large pages can show it.
+    fixed: bool,
 }
 
 /// A page of a space as it should be.
@@ -90,6 +94,8 @@ struct Model {
     /// Copies of an image stand behind it.
     spaces: Vec<Space>,
     data: Vec<Data>,
+    /// Pages of the window of addresses.
+    window: u64,
 }
 
 /// The pages that a space owns.
@@ -99,20 +105,21 @@ fn written(space: &AddressSpace) -> Vec<u64> {
     pages[..count].to_vec()
 }
 
-fn address(page: u64) -> u64 {
-    BASE + page * PAGE_SIZE
-}
-
 impl Model {
-    fn new(world: &World) -> Model {
-        let (account, owner) = (world.account(4000), world.account(4000));
+    fn new(world: &World, window: u64) -> Model {
+        let (account, owner) = (world.account(20_000), world.account(20_000));
         let spaces = (0..2).map(|_| Space::new(space(account).unwrap(), BTreeMap::new()));
         Model {
             account,
             owner,
             spaces: spaces.collect(),
             data: Vec::new(),
+            window,
         }
+    }
+
+    fn address(&self, page: u64) -> u64 {
+        SEAM - self.window / 2 * PAGE_SIZE + page * PAGE_SIZE
     }
 
     fn held(&self, index: usize) -> Option<&Data> {
@@ -169,6 +176,7 @@ impl Model {
                     sealed: false,
                     held: true,
                     parent: None,
+                    fixed: false,
                 });
             }
             Step::Child(parent) if self.data.len() < MAX_DATASPACES => self.child(parent),
@@ -194,7 +202,7 @@ impl Model {
     }
 
     fn detach(&mut self, space: usize, start: u64, pages: u64) {
-        whole(address(start), pages * PAGE_SIZE, |at, size| {
+        whole(self.address(start), pages * PAGE_SIZE, |at, size| {
             self.spaces[space].real.detach(at, size)
         })
         .unwrap();
@@ -204,7 +212,7 @@ impl Model {
     }
 
     fn discard(&mut self, space: usize, start: u64, pages: u64) {
-        whole(address(start), pages * PAGE_SIZE, |at, size| {
+        whole(self.address(start), pages * PAGE_SIZE, |at, size| {
             self.spaces[space].real.discard(at, size)
         })
         .unwrap();
@@ -249,11 +257,11 @@ impl Model {
             {
                 Err(Error::AccessDenied)
             }
-            (_, Some(at)) => Ok(address(at)),
+            (_, Some(at)) => Ok(self.address(at)),
             (_, None) => Err(Error::Exists),
         };
         let real = self.spaces[space].real.attach(
-            address(start),
+            self.address(start),
             pages * PAGE_SIZE,
             access,
             backing,
@@ -301,7 +309,7 @@ impl Model {
                 }
             }
         }
-        let real = whole(address(start), pages * PAGE_SIZE, |at, size| {
+        let real = whole(self.address(start), pages * PAGE_SIZE, |at, size| {
             self.spaces[space].real.protect(at, size, access)
         });
         assert_eq!(real, expected);
@@ -328,7 +336,7 @@ impl Model {
                 Shows::Nothing => 0,
             }),
         };
-        let (processor, at) = (&self.spaces[space].processor, address(number) + WORD);
+        let (processor, at) = (&self.spaces[space].processor, self.address(number) + WORD);
         match access {
             Access::WRITE => assert_eq!(
                 processor.write(at, value),
@@ -365,12 +373,13 @@ impl Model {
 
     /// Makes a space an image, in small pieces.
     fn freeze(&mut self, space: usize) {
+        let start = self.address(0);
         let space = &mut self.spaces[space];
         space.real.begin_image(self.owner.erase()).unwrap();
         while !space.real.freeze(&mut 3).unwrap() {}
         space.frozen = true;
-        assert_eq!(space.real.detach(BASE, PAGE_SIZE), Err(Error::Busy));
-        assert_eq!(space.real.discard(BASE, PAGE_SIZE), Err(Error::Busy));
+        assert_eq!(space.real.detach(start, PAGE_SIZE), Err(Error::Busy));
+        assert_eq!(space.real.discard(start, PAGE_SIZE), Err(Error::Busy));
     }
 
     fn copy_image(&mut self, image: usize) {
@@ -417,7 +426,7 @@ impl Model {
     }
 
     fn compare_space(&mut self, space: usize) {
-        for page in 0..WINDOW + 80 {
+        for page in 0..self.window + 80 {
             self.touch(space, page, Access::READ, 0);
         }
     }
@@ -457,7 +466,7 @@ proptest! {
     #[test]
     fn spaces_and_dataspaces_are_as_if_copied(steps in prop::collection::vec(step(), 1..150)) {
         let world = World::new();
-        let mut model = Model::new(&world);
+        let mut model = Model::new(&world, WINDOW);
         for step in steps {
             model.step(step);
         }
@@ -507,8 +516,66 @@ proptest! {
     #[test]
     fn copies_of_images_are_as_if_copied(steps in prop::collection::vec(step(), 1..100)) {
         let world = World::new();
-        let mut model = Model::new(&world);
+        let mut model = Model::new(&world, WINDOW);
         for step in image_steps().into_iter().chain(steps) {
+            model.step(step);
+        }
+        model.end(world);
+    }
+}
+
+/// Steps that make an image that shows memory in one piece, sealed and not, and a copy of it.
+fn large_image_steps() -> Vec<Step> {
+    let attach = |start, pages, access, backing, source| Step::Attach {
+        space: 0,
+        start,
+        pages,
+        access,
+        backing,
+        source,
+        offset: 0,
+        search: false,
+    };
+    let touch = |page, access| Step::Touch {
+        space: 0,
+        page,
+        access,
+        value: page + 1,
+    };
+    std::vec![
+        attach(0, 1024, Access::READ_WRITE, Backing::Private, 0),
+        attach(1024, 600, Access::READ, Backing::Shared, 0),
+        attach(2048, 1024, Access::READ_WRITE, Backing::Shared, 1),
+        attach(3072, 100, Access::READ_WRITE, Backing::Anonymous, 0),
+        touch(3, Access::READ),
+        touch(700, Access::READ),
+        touch(701, Access::WRITE),
+        touch(1025, Access::READ),
+        touch(2050, Access::WRITE),
+        touch(3080, Access::WRITE),
+        Step::Freeze(0),
+        Step::Copied(0),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn large_pages_are_as_if_copied(
+        begins_with_image in any::<bool>(),
+        steps in prop::collection::vec(large_step(), 1..100),
+    ) {
+        let world = World::new();
+        let mut model = Model::new(&world, LARGE_WINDOW);
+        let fixed = [0, 512].map(|phase| Fixed::new(model.owner, phase, 1200));
+        for fixed in &fixed {
+            let words = (0..1200).map(|page| page + 1000).collect();
+            let (real, sealed, held) = (fixed.real, false, true);
+            model.data.push(Data { real, words, sealed, held, parent: None, fixed: true });
+        }
+        model.step(Step::Seal(0));
+        let image = if begins_with_image { large_image_steps() } else { Vec::new() };
+        for step in image.into_iter().chain(steps) {
             model.step(step);
         }
         model.end(world);

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 
 /// Pages of the window of addresses that the test uses; tables of all levels end in its middle.
 pub(super) const WINDOW: u64 = 40;
+/// The same for tests of large pages.
+pub(super) const LARGE_WINDOW: u64 = 7 * 512;
 pub(super) const MAX_DATASPACES: usize = 6;
 pub(super) const MAX_SPACES: usize = 5;
 
@@ -61,14 +63,36 @@ fn backing() -> impl Strategy<Value = Backing> {
     ]
 }
 
+/// A step in a window whose tables of level 0 are not all of one page.
 pub(super) fn step() -> impl Strategy<Value = Step> {
+    steps(0..WINDOW, 1..12u64, 0..8u64, 0..WINDOW, any::<bool>())
+}
+
+/// A step in a window of some large pages: what is attached mostly begins where one can begin.
+pub(super) fn large_step() -> impl Strategy<Value = Step> {
+    let near = |most: u64| {
+        (0..=most, prop_oneof![3 => Just(0), 1 => 0..600u64]).prop_map(|(large, more)| large * 512 + more)
+    };
+    let size = near(2).prop_map(|pages| pages.max(1));
+    let touched = (0..LARGE_WINDOW / 128, 0..3u64).prop_map(|(part, page)| part * 128 + page);
+    // A search finds another place, which the model does not know.
+    steps(near(6), size, near(1), touched, Just(false))
+}
+
+fn steps(
+    start: impl Strategy<Value = u64> + Clone + 'static,
+    pages: impl Strategy<Value = u64> + Clone + 'static,
+    offset: impl Strategy<Value = u64> + 'static,
+    touched: impl Strategy<Value = u64> + 'static,
+    search: impl Strategy<Value = bool> + 'static,
+) -> impl Strategy<Value = Step> {
     let space = 0..MAX_SPACES;
-    let range = (0..WINDOW, 1..12u64);
+    let range = (start, pages);
     let source = 0..MAX_DATASPACES;
     let page = 0..20u64;
     let one = prop_oneof![Just(Access::READ), Just(Access::WRITE), Just(Access::EXECUTE)];
     prop_oneof![
-        6 => (space.clone(), range.clone(), access(), backing(), source.clone(), 0..8u64, any::<bool>()).prop_map(
+        6 => (space.clone(), range.clone(), access(), backing(), source.clone(), offset, search).prop_map(
             |(space, (start, pages), access, backing, source, offset, search)| {
                 Step::Attach { space, start, pages, access, backing, source, offset, search }
             }
@@ -76,7 +100,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => (space.clone(), range.clone()).prop_map(|(space, (start, pages))| Step::Detach(space, start, pages)),
         2 => (space.clone(), range.clone(), access()).prop_map(|(s, (start, pages), a)| Step::Protect(s, start, pages, a)),
         1 => (space.clone(), range).prop_map(|(space, (start, pages))| Step::Discard(space, start, pages)),
-        16 => (space, 0..WINDOW, one, 1..u64::MAX).prop_map(|(space, page, access, value)| {
+        16 => (space, touched, one, 1..u64::MAX).prop_map(|(space, page, access, value)| {
             Step::Touch { space, page, access, value }
         }),
         2 => (1..20u64).prop_map(Step::Create),
