@@ -12,8 +12,8 @@
 //! | 24 | 256 | the kernel's command line, NUL-padded |
 //! | 280 | 512 each | entries: name (64, NUL-padded), command line (424, NUL-padded), offset (8), size (8), flags (8) |
 //!
-//! The modules follow, each at a page boundary; the rest of its last page is zero. Offsets count from the
-//! archive's first byte.
+//! The modules follow, each at a page boundary (those of 2 MiB and more at a multiple of that); the rest of its last
+//! page is zero. Offsets count from the archive's first byte.
 
 use core::fmt;
 

@@ -19,7 +19,8 @@ use crate::resolve::{Contents, Item, PYTHON_RUNTIME, Source, Unit};
 use crate::snapshots::{self, SnapshotError, Snapshots};
 use crate::source_code::SourceError;
 
-/// Physical alignment of the archive in bytes: a large page, so that the kernel can map it with large pages.
+/// Physical alignment in bytes of the archive, and in it of modules that are so large: a large page, so that the kernel
+/// can show them with large pages.
 pub const ARCHIVE_ALIGNMENT: u64 = 2 << 20;
 
 /// Largest file in bytes: all of the image is in the machine's memory, of which there is 1 GiB if nobody asks for more.
@@ -311,9 +312,17 @@ fn compile_ahead(
 
 fn assemble(kernel_command_line: &str, modules: &[&Packed]) -> Result<Vec<u8>, ImageError> {
     let page = |size: usize| size.next_multiple_of(archive::PAGE_SIZE as usize);
+    let alignment = |size: usize| match size as u64 {
+        ARCHIVE_ALIGNMENT.. => ARCHIVE_ALIGNMENT,
+        _ => archive::PAGE_SIZE,
+    };
     let mut out = vec![0; page(archive::header_size(modules.len()))];
     let mut entries = Vec::with_capacity(modules.len());
     for module in modules {
+        out.resize(
+            out.len().next_multiple_of(alignment(module.bytes.len()) as usize),
+            0,
+        );
         entries.push(archive::Entry {
             name: &module.name,
             command_line: &module.command_line,
