@@ -146,6 +146,8 @@ pub(super) const FIGURES: &[Figure] = &[
     instructions("ipc_round_trip", "call and reply between two tasks on one core, no words", 450.0,
         &[("pipe round trip", "pipe_fork")]),
     instructions("page_fault", "touch of a fresh anonymous page", 1_000.0, &[("anonymous page fault", "page_fault")]),
+    shown("module_pages", "8 MiB of a boot module attached, each page read, detached, by pages of 4 KiB", &[]),
+    shown("module_large_pages", "the same by pages of 2 MiB", &[]),
     instructions("task_lifecycle", "create task and thread, start, one message, destroy", 15_000.0, &[VFORK]),
     instructions("clone_lifecycle", "the same with a task that begins from a snapshot", 10_000.0, &[VFORK, ZYGOTE]),
     instructions("spawn_gate_call", "call of a spawn gate, whose clone answers at once: call to reply", 4_500.0, FRESH),

@@ -15,6 +15,7 @@ mod gate_ends;
 mod gate_worker;
 mod harness;
 mod ipc;
+mod large;
 mod memory;
 mod messages;
 mod notifications;
@@ -57,6 +58,7 @@ const SUITES: &[&[harness::Test]] = &[
     write_sets::TESTS,
     gate_ends::TESTS,
     deletion::TESTS,
+    large::TESTS,
 ];
 
 fn main() -> i64 {

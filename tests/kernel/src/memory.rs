@@ -77,6 +77,11 @@ impl Attached {
             .unwrap_or(start);
         Ok(Attached(start, end - start))
     }
+
+    /// What is attached already.
+    pub(crate) fn of(start: u64, size: u64) -> Attached {
+        Attached(start, size)
+    }
 }
 
 impl Drop for Attached {

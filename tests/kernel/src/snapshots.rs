@@ -48,6 +48,8 @@ pub(crate) enum Do {
     Create,
     /// Use most of the account for a sub-account, delete that, and use the memory at once.
     GiveBack,
+    /// Write to pages of a boot module, and look at all of it.
+    Change,
 }
 
 static COUNTER: AtomicU64 = AtomicU64::new(0);
@@ -94,6 +96,7 @@ pub(crate) fn run_client(gate: CapIndex) {
                 answer = u64::from(use_and_delete(value).is_ok());
                 heap.chunks_mut(512).for_each(|page| page[9] = value);
             }
+            c if c == Do::Change as u64 => answer = crate::large::change(value),
             _ => {}
         }
     }
@@ -171,7 +174,13 @@ pub(crate) struct Template {
 
 impl Template {
     pub(crate) fn new() -> Result<Template, Failure> {
+        Template::of(|_| Ok(()))
+    }
+
+    /// The same with something done to the client's task before.
+    pub(crate) fn of(prepare: impl FnOnce(Task) -> Result<(), Error>) -> Result<Template, Failure> {
         let partner = Partner::start(Role::Client, Place::TASK)?;
+        prepare(Task(partner.task()))?;
         let gate = Slot::fill(|slot| {
             let copy = MapEntry::copy(partner.gate.index(), slot, Rights::all());
             OWN.map(&[copy])
@@ -207,7 +216,7 @@ impl Template {
         )
     }
 
-    fn spawn_at(
+    pub(crate) fn spawn_at(
         &self,
         label: u64,
         pages: u64,
