@@ -2,9 +2,8 @@
 //! seen when the image is made.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,6 +11,7 @@ use std::process::{Command, Stdio};
 use python_bundle::{Handler, is_zip, pack};
 
 use crate::image::ImageError;
+use crate::steps;
 
 /// A function's code as it is packed, and what its runtime needs to know about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +76,8 @@ impl<'a> Ahead<'a> {
         }
         let text = fs::read_to_string(&warnings).map_err(io(&warnings))?;
         for line in text.lines() {
-            self.warn(&format!("warning: function {}: {line}", function.name))?;
+            let line = format!("warning: function {}: {line}", function.name);
+            steps::announce(self.log, &line).map_err(io(self.log.unwrap_or(Path::new("stderr"))))?;
         }
         match fs::read(&compiled) {
             Ok(bytes) => Ok(bytes),
@@ -101,16 +102,6 @@ impl<'a> Ahead<'a> {
             text.push_str(&format!("not compiled ahead ({})\n", output.status));
         }
         Ok(text)
-    }
-
-    fn warn(&self, line: &str) -> Result<(), ImageError> {
-        let Some(log) = self.log else {
-            eprintln!("{line}");
-            return Ok(());
-        };
-        let file = File::options().create(true).append(true).open(log);
-        file.and_then(|mut file| writeln!(file, "{line}"))
-            .map_err(io(log))
     }
 }
 

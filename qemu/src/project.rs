@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cli::{ImageArguments, ListArguments};
 use crate::compile::{Compiler, Profile};
 use crate::error::Error;
-use crate::image::{self, Image};
+use crate::image::{self, Image, ImageError};
 use crate::list::{List, Variables};
 use crate::machine::Emulator;
 use crate::resolve::{Contents, Resolver};
@@ -110,7 +110,10 @@ impl Project {
             log,
         };
         let snapshots = Snapshots { project: self };
-        Ok(image::make(contents, &compiler, &snapshots, folder)?)
+        image::make(contents, &compiler, &snapshots, folder).map_err(|error| match error {
+            ImageError::Snapshot { source, .. } if source.is_interrupted() => Error::Interrupted,
+            error => error.into(),
+        })
     }
 
     fn variables(&self) -> Variables {

@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ use crate::machine::{Accelerator, Machine, choose_accelerator};
 use crate::project::{DEFAULT_SILENCE, Project};
 use crate::resolve::{PYTHON_RUNTIME, Resolver};
 use crate::run::{find_qemu, interrupt_flag};
+use crate::steps;
 
 /// What the small image consists of besides the function, unless the wanted one has a module of that name.
 const MODULES: &str = "module ned\nmodule linux-abi\nmodule manager\nmodule snapshot-writer\n";
@@ -73,6 +73,13 @@ pub enum SnapshotError {
     File(LoadFault),
 }
 
+impl SnapshotError {
+    /// Whether the user wanted to stop.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        matches!(self, Self::Image(Error::Interrupted))
+    }
+}
+
 /// Prepares snapshots of a project's functions.
 #[derive(Clone, Copy, Debug)]
 pub struct Snapshots<'a> {
@@ -100,10 +107,8 @@ impl Snapshots<'_> {
         let work = folder.join(format!("{name}-{}", std::process::id()));
         fs::create_dir_all(&work).map_err(io(&work))?;
         let snapshot = self.prepare(name, wanted, compiler, &work);
-        if snapshot.is_ok() {
-            // Its files are of use to who looks for a machine's failure only.
-            let _ = fs::remove_dir_all(&work);
-        }
+        // The console's log is elsewhere; a leftover harms nobody.
+        let _ = fs::remove_dir_all(&work);
         snapshot
     }
 
@@ -125,7 +130,8 @@ impl Snapshots<'_> {
         {
             return Ok(file);
         }
-        report(compiler.log, &format!("storing a snapshot of {name}"))?;
+        let line = format!("storing a snapshot of {name}");
+        steps::announce(compiler.log, &line).map_err(io(compiler.log.unwrap_or(Path::new("stderr"))))?;
         let kernel = work.join("image");
         fs::write(&kernel, image).map_err(io(&kernel))?;
         let machine = Machine {
@@ -135,7 +141,7 @@ impl Snapshots<'_> {
             cpus: CPUS,
             options: Vec::new(),
         };
-        let file = store(name, machine, work)?;
+        let file = store(name, machine, work, folder.join(format!("{name}.log")))?;
         // Whoever reads it at this moment finds it whole or not at all.
         let draft = work.join("draft");
         fs::write(&draft, &file).map_err(io(&draft))?;
@@ -200,7 +206,7 @@ fn file_name(name: &str, image: &[u8], accelerator: Accelerator) -> String {
 }
 
 /// Runs the machine and reads what it wrote.
-fn store(name: &str, mut machine: Machine, work: &Path) -> Result<Vec<u8>, SnapshotError> {
+fn store(name: &str, mut machine: Machine, work: &Path, log: PathBuf) -> Result<Vec<u8>, SnapshotError> {
     let written = work.join("records");
     // A comma ends a value, unless it is doubled.
     let path = written.display().to_string().replace(',', ",,");
@@ -215,7 +221,7 @@ fn store(name: &str, mut machine: Machine, work: &Path) -> Result<Vec<u8>, Snaps
     .map(str::to_owned)
     .into();
     let watch = Watch {
-        log: work.join("console.log"),
+        log,
         is_shown: false,
         silence: Some(DEFAULT_SILENCE),
         limit: Some(LIMIT),
@@ -273,15 +279,4 @@ fn forget_old(folder: &Path, name: &str) -> Result<(), SnapshotError> {
         fs::remove_file(path).map_err(io(path))?;
     }
     Ok(())
-}
-
-/// Tells what takes a while: in the log, or on standard error.
-fn report(log: Option<&Path>, line: &str) -> Result<(), SnapshotError> {
-    let Some(log) = log else {
-        eprintln!("{line}");
-        return Ok(());
-    };
-    let file = fs::File::options().create(true).append(true).open(log);
-    file.and_then(|mut file| writeln!(file, "{line}"))
-        .map_err(io(log))
 }
