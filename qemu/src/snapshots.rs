@@ -280,3 +280,46 @@ fn forget_old(folder: &Path, name: &str) -> Result<(), SnapshotError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{KEPT, file_name, forget_old};
+    use crate::machine::Accelerator;
+    use std::fs::{self, File};
+    use std::time::{Duration, SystemTime};
+    use tempfile::TempDir;
+
+    #[test]
+    fn a_file_is_named_after_all_that_it_depends_on() {
+        let name = file_name("a", b"image", Accelerator::Tcg);
+        assert_eq!(name, file_name("a", b"image", Accelerator::TcgCounted));
+        for other in [
+            file_name("b", b"image", Accelerator::Tcg),
+            file_name("a", b"imagf", Accelerator::Tcg),
+            file_name("a", b"image", Accelerator::Kvm),
+        ] {
+            assert_ne!(name, other);
+        }
+    }
+
+    #[test]
+    fn the_oldest_files_of_a_name_go() {
+        let folder = TempDir::new().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for number in 0..KEPT as u64 + 2 {
+            let file = File::create(path(&format!("a-{number:016x}.snapshot"))).unwrap();
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1000 - number);
+            file.set_modified(time).unwrap();
+        }
+        let others = ["a-b-0000000000000001.snapshot", "a.log", "a-x.snapshot"];
+        for name in others {
+            fs::write(path(name), "").unwrap();
+        }
+        forget_old(folder.path(), "a").unwrap();
+        for number in 0..KEPT as u64 + 2 {
+            let is_kept = path(&format!("a-{number:016x}.snapshot")).exists();
+            assert_eq!(is_kept, number < KEPT as u64, "{number}");
+        }
+        assert!(others.iter().all(|name| path(name).exists()));
+    }
+}
