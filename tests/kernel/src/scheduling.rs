@@ -253,12 +253,12 @@ fn a_blocked_thread_moves() -> TestResult {
     let cpu = other_cpu()?;
     let gate = server::create_gate(0)?;
     let cap = gate.index();
-    // Blocked in the answer phase of a call, and with a deadline.
+    // Blocked in the answer phase of a call, and with a deadline that is far enough for a busy host.
     let thread = spawn(at(0, PRIORITY + 1), move || {
         for _ in 0..10 {
             syscall::call(cap, Tag::new(1, 0, 0));
         }
-        syscall::sleep_until(clock::after(5_000_000));
+        syscall::sleep_until(clock::after(200_000_000));
     })?;
     for round in 0..10 {
         syscall::wait(clock::after(1_000_000_000)).result()?;
