@@ -1,8 +1,7 @@
 //! Deadlines, queues, memory, and names.
 
-use super::fake::{
-    MEMORY_WAIT_NS, Seen, TEARDOWN_NS, TIMEOUT_NS, WORKER_MEMORY, config, definition, service, service_with,
-};
+use super::client::{MEMORY_WAIT_NS, TIMEOUT_NS, config, definition, service, service_with};
+use super::fake::{Seen, TEARDOWN_NS, WORKER_MEMORY};
 use crate::body::Sent;
 use crate::limits::Limits;
 use crate::platform::LaunchError;

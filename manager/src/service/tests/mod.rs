@@ -1,5 +1,6 @@
 //! The service on a fake machine.
 
+mod client;
 mod fake;
 mod limits;
 mod nested;

@@ -1,6 +1,7 @@
 //! Functions that call functions.
 
-use super::fake::{Seen, TIMEOUT_NS, config, service};
+use super::client::{TIMEOUT_NS, config, service};
+use super::fake::Seen;
 use crate::body::Sent;
 use crate::platform::Payer;
 use crate::service::{Invocation, Style};

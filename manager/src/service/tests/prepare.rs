@@ -1,6 +1,7 @@
 //! Images: how they come, are used, and go.
 
-use super::fake::{IMAGE_BYTES, PREPARE_NS, Seen, TIMEOUT_NS, TestService, WORKER_MEMORY, config};
+use super::client::{PREPARE_NS, TIMEOUT_NS, TestService, config};
+use super::fake::{IMAGE_BYTES, Seen, WORKER_MEMORY};
 use crate::body::Sent;
 use crate::platform::FreezeError;
 use crate::service::Outcome;
@@ -10,7 +11,7 @@ use l4::CapIndex;
 use l4::exception::ExceptionFrame;
 
 fn service() -> TestService {
-    let mut service = super::fake::service();
+    let mut service = super::client::service();
     service.platform().refuse_freeze = None;
     service
 }

@@ -1,9 +1,7 @@
 //! Anything, in any order, with failures anywhere.
 
-use super::fake::{
-    IMAGE_BYTES, MEMORY_WAIT_NS, Machine, PREPARE_NS, TIMEOUT_NS, TestService, WORKER_MEMORY, config,
-    service, service_with,
-};
+use super::client::{MEMORY_WAIT_NS, PREPARE_NS, TIMEOUT_NS, TestService, config, service, service_with};
+use super::fake::{IMAGE_BYTES, Machine, WORKER_MEMORY};
 use crate::body::Sent;
 use crate::label::WorkerId;
 use crate::limits::Limits;

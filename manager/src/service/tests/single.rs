@@ -1,6 +1,7 @@
 //! One invocation, in each mode and with each end.
 
-use super::fake::{KEEPALIVE_NS, Seen, TestService, WORKER_MEMORY, config, service};
+use super::client::{KEEPALIVE_NS, TestService, config, service};
+use super::fake::{Seen, WORKER_MEMORY};
 use crate::body::Sent;
 use crate::service::{Outcome, Style};
 use interfaces::faas::{ActionConfig, FaasError, FaultKind, PAYLOAD_MAX, WorkerTimes};

@@ -1,6 +1,7 @@
 //! Stored snapshots: written, and begun from.
 
-use super::fake::{IMAGE_BYTES, Seen, TestService, config, definition};
+use super::client::{TestService, config, definition};
+use super::fake::{IMAGE_BYTES, Seen};
 use crate::body::Sent;
 use crate::platform::{FreezeError, LaunchError, StoredFile};
 use interfaces::faas::{FaasError, FreezeFault, ImageInfo, ImageState, RestoreFault, StoreFault};
@@ -8,7 +9,7 @@ use interfaces::manifest::StartMode;
 use l4::CapIndex;
 
 fn service() -> TestService {
-    let mut service = super::fake::service();
+    let mut service = super::client::service();
     service.platform().refuse_freeze = None;
     service
 }
