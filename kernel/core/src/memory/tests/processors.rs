@@ -1,6 +1,7 @@
 //! Two processors in one address space: what one takes away, the other can't use any more when the call returns.
 
-use super::world::{Processor, World, anonymous, clear, drop_dataspace, seal, space, whole};
+use super::large::Fixed;
+use super::world::{Processor, World, anonymous, clear, drop_dataspace, seal, space, translate, whole};
 use crate::cpu::Cpu;
 use crate::machine::fake;
 use crate::memory::{Dataspace, FaultOutcome, PhysAddr};
@@ -131,6 +132,42 @@ fn the_other_processor_keeps_nothing_old() {
     });
     drop_dataspace(sealed);
     drop_dataspace(shared);
+    super::world::destroy(space);
+    world.close(&[account]);
+}
+
+#[test]
+fn the_other_processor_keeps_no_large_page() {
+    let world = World::new();
+    let account = world.account(200);
+    let space = space(account).unwrap();
+    let here = Processor::new(space);
+    let fixed = Fixed::new(account, 0, 512);
+    seal(&fixed.real);
+    let (size, view) = (512 * PAGE_SIZE, Some((fixed.real, 0)));
+    space
+        .attach(PRIVATE, size, Access::READ_WRITE, Backing::Private, view, false)
+        .unwrap();
+    std::thread::scope(|scope| {
+        let (orders, inbox) = mpsc::channel();
+        let (outbox, results) = mpsc::channel();
+        scope.spawn(move || {
+            fake::set_cpu(1);
+            Other::run(&inbox, &outbox, &Processor::new(space));
+        });
+        let other = Other { orders, results };
+        let page = PRIVATE + 9 * PAGE_SIZE;
+        assert_eq!(other.read(page), Ok(1009));
+        assert!(translate(space.root(), page).unwrap().large);
+        here.write(page, 1).unwrap();
+        assert_eq!(other.read(page), Ok(1), "a page that was copied");
+        assert_eq!(other.write(page, 2), Ok(2));
+        assert_eq!(here.read(page), Ok(2));
+        assert_eq!(other.read(page + PAGE_SIZE), Ok(1010));
+        whole(page, PAGE_SIZE, |at, size| space.detach(at, size)).unwrap();
+        assert_eq!(other.read(page), Err(FaultOutcome::NoRegion));
+    });
+    drop_dataspace(fixed.real);
     super::world::destroy(space);
     world.close(&[account]);
 }
