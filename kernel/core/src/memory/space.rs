@@ -360,6 +360,8 @@ impl AddressSpace {
         let mut reclaim = Reclaim::new();
         let live = inner.phase == Phase::Live;
         let reached = match work {
+            // No processor uses the tables any more. Those of an image may name frames that were given back already.
+            _ if matches!(inner.phase, Phase::Ending | Phase::Gone) => to,
             Work::Seal => inner.table.protect(from, to, budget, &mut reclaim, |is_owned| {
                 if is_owned {
                     region.access()

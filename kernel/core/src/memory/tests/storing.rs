@@ -1,6 +1,8 @@
 //! Reading images, and mapping ahead.
 
-use super::world::{Processor, World, anonymous, destroy, drop_dataspace, seal, space};
+use super::world::{
+    Processor, World, anonymous, delete_dataspace, destroy, drop_dataspace, seal, settle, space,
+};
 use crate::account::Account;
 use crate::memory::{AddressSpace, Dataspace};
 use crate::object::Ref;
@@ -151,4 +153,38 @@ fn what_is_sealed_is_mapped_ahead_and_costs_tables_only() {
     destroy(space);
     drop_dataspace(source);
     world.close(&[account]);
+}
+
+#[test]
+fn what_an_ending_image_shows_is_taken_away_without_its_tables() {
+    for steps in 1..40 {
+        let world = World::new();
+        let account = world.account(300);
+        let source = source(account);
+        let image = space(account).unwrap();
+        anonymous(image, at(100), 8);
+        private(image, 0, source);
+        let processor = Processor::new(image);
+        processor.read(at(1)).unwrap();
+        processor.write(at(2), 7).unwrap();
+        processor.write(at(101), 7).unwrap();
+        image.begin_image(account.erase()).unwrap();
+        while !image.freeze(&mut 5).unwrap() {}
+        drop(processor);
+        for _ in 0..steps {
+            image.destroy_step(&mut 1);
+        }
+        // What was given back is others' by now.
+        let others = Dataspace::create(account, 32 * PAGE_SIZE).unwrap();
+        for page in 0..32 {
+            let full = [0x7d; PAGE_SIZE as usize];
+            others.write(page * PAGE_SIZE, &full).unwrap();
+        }
+        delete_dataspace(source);
+        settle();
+        drop_dataspace(others);
+        destroy(image);
+        settle();
+        world.close(&[account]);
+    }
 }
