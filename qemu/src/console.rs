@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use std::os::unix::process::ExitStatusExt;
 
+use crate::error::Error;
+
 /// QEMU's exit status after the guest reported success through `isa-debug-exit`.
 const EXIT_SUCCESS: i32 = 33;
 
@@ -125,19 +127,21 @@ impl Watch {
     /// end the run.
     ///
     /// # Errors
-    /// QEMU cannot be started or the log cannot be written.
-    pub fn run(&self, mut command: Command, observe: impl Fn(&str) -> Interest) -> io::Result<Outcome> {
+    /// [`Error::Io`]: QEMU cannot be started, or the log or standard output not be written.
+    pub fn run(&self, mut command: Command, observe: impl Fn(&str) -> Interest) -> Result<Outcome, Error> {
         if let Some(folder) = self.log.parent() {
-            std::fs::create_dir_all(folder)?;
+            std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
         }
-        let log = BufWriter::new(File::create(&self.log)?);
+        let log = File::create(&self.log).map_err(Error::io(&self.log))?;
+        let program = PathBuf::from(command.get_program());
         let started = Instant::now();
         // With no terminal at any of its ends, QEMU cannot change a terminal's settings.
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .spawn()?;
+            .spawn()
+            .map_err(Error::io(&program))?;
         let (sender, events) = mpsc::channel();
         if let Some(output) = child.stdout.take() {
             forward(output, sender.clone(), Event::Console);
@@ -145,16 +149,17 @@ impl Watch {
         if let Some(output) = child.stderr.take() {
             forward(output, sender, Event::Emulator);
         }
-        let mut console = Console::new(log, self.is_shown, started);
+        let mut console = Console::new(BufWriter::new(log), &self.log, self.is_shown, started);
         let ended = self.pass_on(&events, &mut console, started, &observe);
         let verdict = match ended {
-            Ok(None) => self.exit_verdict(&mut child)?,
-            Ok(Some(verdict)) => end(&mut child, verdict)?,
+            Ok(None) => self.exit_verdict(&mut child),
+            Ok(Some(verdict)) => end(&mut child, verdict),
             Err(error) => {
-                end(&mut child, Verdict::Interrupted)?;
+                end(&mut child, Verdict::Interrupted).map_err(Error::io(&program))?;
                 return Err(error);
             }
         };
+        let verdict = verdict.map_err(Error::io(&program))?;
         console.finish(&observe)?;
         Ok(Outcome {
             verdict,
@@ -168,10 +173,10 @@ impl Watch {
     fn pass_on(
         &self,
         events: &Receiver<Event>,
-        console: &mut Console,
+        console: &mut Console<'_>,
         started: Instant,
         observe: &impl Fn(&str) -> Interest,
-    ) -> io::Result<Option<Verdict>> {
+    ) -> Result<Option<Verdict>, Error> {
         let mut last_output = Instant::now();
         let mut open_streams = 2;
         while open_streams > 0 {
@@ -257,8 +262,9 @@ fn forward(mut stream: impl Read + Send + 'static, events: Sender<Event>, wrap: 
 }
 
 /// Collects the console's output.
-struct Console {
+struct Console<'a> {
     log: BufWriter<File>,
+    log_path: &'a Path,
     is_shown: bool,
     started: Instant,
     line: Vec<u8>,
@@ -267,10 +273,11 @@ struct Console {
     is_enough: bool,
 }
 
-impl Console {
-    fn new(log: BufWriter<File>, is_shown: bool, started: Instant) -> Self {
+impl<'a> Console<'a> {
+    fn new(log: BufWriter<File>, log_path: &'a Path, is_shown: bool, started: Instant) -> Self {
         Self {
             log,
+            log_path,
             is_shown,
             started,
             line: Vec::new(),
@@ -280,13 +287,14 @@ impl Console {
         }
     }
 
-    fn take(&mut self, bytes: &[u8], observe: &impl Fn(&str) -> Interest) -> io::Result<()> {
+    fn take(&mut self, bytes: &[u8], observe: &impl Fn(&str) -> Interest) -> Result<(), Error> {
         if self.is_shown {
             let mut out = io::stdout().lock();
-            out.write_all(bytes)?;
-            out.flush()?;
+            out.write_all(bytes)
+                .and_then(|()| out.flush())
+                .map_err(Error::io(Path::new("standard output")))?;
         }
-        self.log.write_all(bytes)?;
+        self.log.write_all(bytes).map_err(Error::io(self.log_path))?;
         for &byte in bytes {
             match byte {
                 b'\n' => self.end_line(observe),
@@ -298,9 +306,11 @@ impl Console {
     }
 
     /// QEMU's own messages: shown and remembered, but no part of the guest's log.
-    fn take_foreign(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn take_foreign(&mut self, bytes: &[u8]) -> Result<(), Error> {
         if self.is_shown {
-            io::stderr().write_all(bytes)?;
+            io::stderr()
+                .write_all(bytes)
+                .map_err(Error::io(Path::new("standard error")))?;
         }
         for line in String::from_utf8_lossy(bytes).lines() {
             self.remember(line.to_owned());
@@ -325,7 +335,7 @@ impl Console {
         self.tail.push_back(line);
     }
 
-    fn finish(&mut self, observe: &impl Fn(&str) -> Interest) -> io::Result<()> {
+    fn finish(&mut self, observe: &impl Fn(&str) -> Interest) -> Result<(), Error> {
         if !self.line.is_empty() {
             self.end_line(observe);
             if self.is_shown {
@@ -336,7 +346,7 @@ impl Console {
             // Whatever colour the guest's last line had, the shell's prompt has its own.
             print!("\x1b[0m");
         }
-        self.log.flush()
+        self.log.flush().map_err(Error::io(self.log_path))
     }
 }
 

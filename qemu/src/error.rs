@@ -1,6 +1,7 @@
 //! What can end the program, and with which exit status.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -43,12 +44,12 @@ pub enum Error {
     #[error("{0}")]
     Usage(String),
     /// A file cannot be read or written, or a program not be started.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}{}", path.display(), remedy(source))]
     Io {
         /// The file or program.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The run did not succeed; what went wrong has been shown.
     #[error("{0}")]
@@ -61,7 +62,24 @@ pub enum Error {
     Interrupted,
 }
 
+/// What helps against an error of the system, as the end of a message about it; nothing if that is not known.
+#[must_use]
+pub fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull => "; free space there, and try again",
+        io::ErrorKind::QuotaExceeded => "; free space there or have your quota raised, and try again",
+        io::ErrorKind::FileTooLarge => "; raise the limit of a file's size (`ulimit -f`), and try again",
+        _ => "",
+    }
+}
+
 impl Error {
+    /// What a failure to use this file or program is.
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+
     /// The exit status that goes with the error.
     #[must_use]
     pub fn status(&self) -> u8 {

@@ -14,6 +14,7 @@ use crate::ahead::Ahead;
 use crate::c_library::CLibrary;
 use crate::compile::{CompileError, Compiler};
 use crate::elf::{self, ElfError};
+use crate::error::remedy;
 use crate::function_code::{self, CodeError};
 use crate::resolve::{Contents, Item, PYTHON_RUNTIME, Source, Unit};
 use crate::snapshots::{self, SnapshotError, Snapshots};
@@ -36,7 +37,7 @@ pub enum ImageError {
     #[error(transparent)]
     Source(#[from] SourceError),
     /// A file cannot be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}{}", path.display(), remedy(source))]
     Io {
         /// The file.
         path: PathBuf,

@@ -90,12 +90,7 @@ pub fn run(
         limit: None,
         interrupt: interrupt_flag()?,
     };
-    let outcome = watch
-        .run(machine.command(), |_| Interest::None)
-        .map_err(|source| Error::Io {
-            path: machine.program.clone(),
-            source,
-        })?;
+    let outcome = watch.run(machine.command(), |_| Interest::None)?;
     steps.next(&format!(
         "ended after {:.1} s: {}",
         outcome.elapsed.as_secs_f64(),

@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use crate::compile::Compiler;
 use crate::console::{Interest, Verdict, Watch};
-use crate::error::Error;
+use crate::error::{Error, remedy};
 use crate::image::{self, Packed};
 use crate::list::{List, Variables};
 use crate::machine::{Accelerator, Machine, choose_accelerator};
@@ -45,7 +45,7 @@ pub enum SnapshotError {
     #[error(transparent)]
     Image(#[from] Error),
     /// A file cannot be read or written, or the emulator not be started.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}{}", path.display(), remedy(source))]
     Io {
         /// The file or program.
         path: PathBuf,
@@ -227,9 +227,7 @@ fn store(name: &str, mut machine: Machine, work: &Path, log: PathBuf) -> Result<
         limit: Some(LIMIT),
         interrupt: interrupt_flag()?,
     };
-    let outcome = watch
-        .run(machine.command(), |_| Interest::None)
-        .map_err(io(&machine.program))?;
+    let outcome = watch.run(machine.command(), |_| Interest::None)?;
     match outcome.verdict {
         Verdict::Success => {}
         Verdict::Interrupted => return Err(Error::Interrupted.into()),

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::c_library::{CLibrary, is_header_in};
 use crate::compile::CompileError;
+use crate::error::remedy;
 use crate::tools::{self, ToolError};
 
 /// Why there is no program.
@@ -42,7 +43,7 @@ pub enum SourceError {
         source: Box<CompileError>,
     },
     /// A file cannot be read or written, or a program not be started.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}{}", path.display(), remedy(source))]
     Io {
         /// The file.
         path: PathBuf,

@@ -124,12 +124,7 @@ impl Session<'_> {
             limit: Some(LIMIT),
             interrupt: self.interrupt.clone(),
         };
-        let outcome = watch
-            .run(machine.command(), observe)
-            .map_err(|source| Error::Io {
-                path: machine.program.clone(),
-                source,
-            })?;
+        let outcome = watch.run(machine.command(), observe)?;
         match outcome.verdict {
             Verdict::Interrupted => Err(Error::Interrupted),
             _ => Ok(outcome),

@@ -44,6 +44,27 @@ fn only_the_guests_word_is_success() {
 }
 
 #[test]
+fn a_log_on_a_full_disk_is_named_and_the_machine_ended() {
+    let folder = TempDir::new().unwrap();
+    let watch = Watch {
+        log: folder.path().join("console.log"),
+        is_shown: false,
+        silence: None,
+        limit: None,
+        interrupt: Arc::default(),
+    };
+    std::os::unix::fs::symlink("/dev/full", &watch.log).unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "yes | head -c 100000; exec sleep 60"]);
+    let begun = Instant::now();
+    let error = watch.run(command, observe).unwrap_err().to_string();
+    let expected = format!("{}: No space left on device", watch.log.display());
+    assert!(error.starts_with(&expected), "{error}");
+    assert!(error.ends_with("; free space there, and try again"), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
 fn a_silent_machine_is_ended() {
     let begun = Instant::now();
     let (outcome, log) = run("echo up; exec sleep 60", 300, 20_000, &Arc::default());

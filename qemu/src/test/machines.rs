@@ -198,9 +198,8 @@ fn execute(session: &Session<'_>, report: &Report, ready: &Ready) {
     let outcome = watch.run(ready.machine.command(), |_| Interest::None);
     let mut tests = match (outcome, read_log(&watch.log)) {
         (Ok(outcome), Ok(console)) => judge(&ready.job.check, outcome, &console),
-        (Err(error), _) | (_, Err(error)) => {
-            Tests::failure(format!("{}: {error}", ready.machine.program.display()))
-        }
+        (Err(error), _) => Tests::failure(error.to_string()),
+        (_, Err(error)) => Tests::failure(format!("{}: {error}", watch.log.display())),
     };
     if let Check::Scenario(scenario) = &ready.job.check
         && tests.failures.is_empty()
