@@ -1,116 +1,19 @@
 //! The command as users call it, on a small project of its own, with a script in QEMU's place.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod project;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use interfaces::manifest::{Manifest, Runtime};
-use l4::archive::{self, Archive};
-use stored_image::{Digest, Record};
+use l4::archive::Archive;
 use tempfile::TempDir;
 
-const LIST: &str = "searchpath more\nentry main\nkernel kernel -quiet\nmoe boot.cfg\nfunction greet\n\
-                    entry outside\nkernel kernel\nmoe boot.cfg\nfunction guest\n\
-                    entry broken\nkernel kernel\nmodule absent\n";
-
-/// A project with a kernel and a root task (both ordinary programs), a boot script and a function.
-struct Project {
-    folder: TempDir,
-}
-
-impl Project {
-    fn new(qemu_script: &str) -> Self {
-        let project = Self {
-            folder: TempDir::new().unwrap(),
-        };
-        project.write(
-            "Cargo.toml",
-            "[workspace]\nresolver = \"3\"\nmembers = [\"kernel\", \"moe\"]\n",
-        );
-        for name in ["kernel", "moe"] {
-            project.package(name, "[package.metadata.aerie]\nclass = \"std\"\n");
-        }
-        project.write("modules.list", LIST);
-        project.write("cfg/boot.cfg", "-- a boot script\n");
-        project.write(
-            "functions/greet/function.toml",
-            "runtime = \"python\"\ncode = \"greet.py\"\nmemory = \"4M\"\n",
-        );
-        project.write("functions/greet/greet.py", "def main(arg): return arg\n");
-        let script = format!(
-            "#!/bin/sh\necho \"$@\" > '{}'\n{qemu_script}\n",
-            project.path("arguments").display()
-        );
-        project.write("qemu", &script);
-        fs::set_permissions(project.path("qemu"), fs::Permissions::from_mode(0o755)).unwrap();
-        project
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        let path = self.path(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    fn package(&self, name: &str, more: &str) {
-        let manifest =
-            format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n{more}");
-        self.write(&format!("{name}/Cargo.toml"), &manifest);
-        self.write(&format!("{name}/src/main.rs"), "fn main() {}\n");
-    }
-
-    fn command(&self, subcommand: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_aerie-qemu"));
-        command
-            .arg(subcommand)
-            .current_dir(self.folder.path())
-            .env("QEMU_PATH", self.path("qemu"));
-        for name in [
-            "CARGO_TARGET_DIR",
-            "RUSTFLAGS",
-            "E",
-            "CLIENT_ARGS",
-            "QEMU_OPTIONS",
-            "TIMEOUT",
-        ] {
-            command.env_remove(name);
-        }
-        command
-    }
-
-    fn call(&self, subcommand: &str, variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
-        let mut command = self.command(subcommand);
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = command.envs(variables.iter().copied()).output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        (status.code(), text(stdout), text(stderr))
-    }
-}
-
-/// The archive in an image: it begins at a page of the file.
-fn archive_of(image: &Path) -> Vec<u8> {
-    let bytes = fs::read(image).unwrap();
-    let start = (0..bytes.len())
-        .step_by(4096)
-        .find(|&at| bytes[at..].starts_with(&archive::MAGIC))
-        .unwrap();
-    bytes[start..].to_vec()
-}
-
-fn module<'a>(bytes: &'a [u8], archive: &Archive<'_>, name: &str) -> &'a [u8] {
-    let entry = archive.find(name).unwrap();
-    &bytes[usize::try_from(entry.offset).unwrap()..][..usize::try_from(entry.size).unwrap()]
-}
+use project::{Project, archive_of, module};
 
 #[test]
 fn an_entry_is_packed_and_run() {
@@ -378,75 +281,4 @@ fn a_missing_emulator_that_cannot_be_installed_is_named() {
         messages.contains("Rust 1.80.1 is too old") && messages.contains("rustup update"),
         "{messages}"
     );
-}
-
-/// A stored snapshot of nothing, as far as the tool looks at it.
-fn stored_snapshot() -> Vec<u8> {
-    const PAGE: u64 = 4096;
-    let mut words = vec![0; 6 * PAGE as usize / 8];
-    words[..3].copy_from_slice(&[u64::from_le_bytes(*b"AerieImg"), 1, 6 * PAGE]);
-    // The page of the thread's UTCB follows the head.
-    words[7] = 5 * PAGE;
-    let mut digest = Digest::new();
-    let others = words.iter().enumerate().filter(|(index, _)| *index != 3);
-    others.for_each(|(_, word)| digest.add(*word));
-    words[3] = digest.finish();
-    words.iter().flat_map(|word| word.to_le_bytes()).collect()
-}
-
-#[test]
-fn a_snapshot_is_stored_once_by_a_machine_and_packed() {
-    // The machine copies what it is to write, and counts how often it ran.
-    let project = Project::new(
-        "out=$(echo \"$@\" | sed -n 's/.*id=records,path=\\([^ ]*\\).*/\\1/p')\n\
-         [ -z \"$out\" ] || { echo run >> runs; cat written > \"$out\"; }\nexit 33",
-    );
-    project.write(
-        "Cargo.toml",
-        "[workspace]\nresolver = \"3\"\nmembers = [\"kernel\", \"moe\", \"ned\", \"linux-abi\", \"manager\", \"snapshot-writer\"]\n",
-    );
-    for name in ["ned", "linux-abi", "manager", "snapshot-writer"] {
-        project.package(name, "[package.metadata.aerie]\nclass = \"std\"\n");
-    }
-    project.write("cfg/store-snapshot.cfg", "-- a boot script\n");
-    project.write(
-        "modules.list",
-        "entry main\nmoe boot.cfg\nfunction[snapshot] greet\n",
-    );
-    let file = stored_snapshot();
-    let write = |name: &str, file: &[u8]| {
-        let record = Record { name, file };
-        fs::write(project.path("written"), [&record.head(), file].concat()).unwrap();
-    };
-    let runs = || fs::read_to_string(project.path("runs")).map_or(0, |text| text.lines().count());
-    let refused = |reason: &str| {
-        let (status, _, messages) = project.call("image", &[]);
-        assert_eq!(status, Some(1), "{messages}");
-        assert!(messages.contains(reason), "{messages}");
-    };
-    write("other", &file);
-    refused("no snapshot of `greet` for the image: the machine wrote other snapshots than this one");
-    write("greet", &file[..4096]);
-    refused("what the machine wrote: the file is truncated");
-    fs::write(project.path("written"), "AerieRe").unwrap();
-    refused("what the machine wrote is cut off");
-    assert_eq!(runs(), 3);
-    write("greet", &file);
-    for _ in 0..2 {
-        let (status, path, messages) = project.call("image", &[]);
-        assert_eq!(status, Some(0), "{messages}");
-        let archive = archive_of(Path::new(path.trim()));
-        let parsed = Archive::parse(&archive).unwrap();
-        assert_eq!(module(&archive, &parsed, "functions/greet.snapshot"), file);
-        assert!(!module(&archive, &parsed, "digests").is_empty());
-        assert_eq!(runs(), 4, "what did not change is not stored again");
-    }
-    project.write("functions/greet/greet.py", "def main(arg): return 1\n");
-    assert_eq!(project.call("image", &[]).0, Some(0));
-    assert_eq!(runs(), 5, "another function needs another snapshot");
-    project.write(
-        "functions/greet/function.toml",
-        "runtime = \"python\"\ncode = \"greet.py\"\nmode = \"boot\"\n",
-    );
-    refused("`greet` has `mode = \"boot\"`, in which it never begins from a snapshot");
 }
