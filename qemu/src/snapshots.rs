@@ -1,11 +1,14 @@
 //! Snapshots of functions, prepared with the image: a small image stores each once, and what it wrote is packed.
 //!
 //! That image has the function, what runs it, and `cfg/store-snapshot.cfg`. Its machine writes the snapshot to a debug console,
-//! which the emulator takes into a file. The result is kept under a hash of all that it depends on: the image and the
+//! which the emulator takes into a file. The result is kept ([`kept`]) under a hash of all that it depends on: the image and the
 //! emulator's kind.
 
-use std::fs;
+mod kept;
+
+use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +26,7 @@ use crate::project::{DEFAULT_SILENCE, Project};
 use crate::resolve::{PYTHON_RUNTIME, Resolver};
 use crate::run::{find_qemu, interrupt_flag};
 use crate::steps;
+use kept::Kept;
 
 /// What the small image consists of besides the function, unless the wanted one has a module of that name.
 const MODULES: &str = "module ned\nmodule linux-abi\nmodule manager\nmodule snapshot-writer\n";
@@ -35,8 +39,8 @@ const MEMORY_MIB: &str = "2048";
 const CPUS: u32 = 2;
 /// A run that takes longer is ended.
 const LIMIT: Duration = Duration::from_secs(600);
-/// How many snapshots of functions of one name are kept. Those of other builds are of no use any more.
-const KEPT: usize = 8;
+/// Bytes with which a file is tried that may be cut off: more than the rest of its last block has room for.
+const TRIAL_BYTES: usize = 64 << 10;
 
 /// Why there is no snapshot.
 #[derive(Debug, Error)]
@@ -103,36 +107,23 @@ impl Snapshots<'_> {
         wanted: &[Packed],
         compiler: &Compiler<'_>,
     ) -> Result<Vec<u8>, SnapshotError> {
-        let folder = self.project.target("snapshots");
-        let work = folder.join(format!("{name}-{}", std::process::id()));
-        fs::create_dir_all(&work).map_err(io(&work))?;
-        let snapshot = self.prepare(name, wanted, compiler, &work);
-        // The console's log is elsewhere; a leftover harms nobody.
-        let _ = fs::remove_dir_all(&work);
-        snapshot
-    }
-
-    fn prepare(
-        &self,
-        name: &str,
-        wanted: &[Packed],
-        compiler: &Compiler<'_>,
-        work: &Path,
-    ) -> Result<Vec<u8>, SnapshotError> {
-        let image = self.image(name, wanted, compiler, work)?;
+        let kept = Kept::open(self.project.target("snapshots"), || {
+            announce(
+                compiler,
+                "waiting for another build, which has the folder of snapshots",
+            )?;
+            Ok(interrupt_flag()?)
+        })?;
+        let image = self.image(name, wanted, compiler, kept.work())?;
         let qemu = find_qemu(&self.project.emulator.program)?;
         let chosen = self.project.emulator.accelerator;
         let accelerator = chosen.unwrap_or_else(|| choose_accelerator(&qemu));
-        let folder = self.project.target("snapshots");
-        let kept = folder.join(file_name(name, &image, accelerator));
-        if let Ok(file) = fs::read(&kept)
-            && StoredImage::read(&file).is_ok()
-        {
+        let file_name = file_name(name, &image, accelerator);
+        if let Some(file) = kept.read(&file_name) {
             return Ok(file);
         }
-        let line = format!("storing a snapshot of {name}");
-        steps::announce(compiler.log, &line).map_err(io(compiler.log.unwrap_or(Path::new("stderr"))))?;
-        let kernel = work.join("image");
+        announce(compiler, &format!("storing a snapshot of {name}"))?;
+        let kernel = kept.work().join("image");
         fs::write(&kernel, image).map_err(io(&kernel))?;
         let machine = Machine {
             program: qemu,
@@ -141,12 +132,8 @@ impl Snapshots<'_> {
             cpus: CPUS,
             options: Vec::new(),
         };
-        let file = store(name, machine, work, folder.join(format!("{name}.log")))?;
-        // Whoever reads it at this moment finds it whole or not at all.
-        let draft = work.join("draft");
-        fs::write(&draft, &file).map_err(io(&draft))?;
-        fs::rename(&draft, &kept).map_err(io(&kept))?;
-        forget_old(&folder, name)?;
+        let file = store(name, machine, kept.work(), kept.log(name))?;
+        kept.keep(name, &file_name, &file)?;
         Ok(file)
     }
 
@@ -197,6 +184,11 @@ pub(crate) fn digests(modules: &[Packed]) -> Result<Vec<u8>, ManifestError> {
     FileDigests(runtimes.map(digest).collect()).encode()
 }
 
+/// Tells the user what takes its time.
+fn announce(compiler: &Compiler<'_>, line: &str) -> Result<(), SnapshotError> {
+    steps::announce(compiler.log, line).map_err(io(compiler.log.unwrap_or(Path::new("stderr"))))
+}
+
 /// Name of the file that holds what this image stores on this kind of emulator.
 fn file_name(name: &str, image: &[u8], accelerator: Accelerator) -> String {
     let mut hasher = DefaultHasher::new();
@@ -240,12 +232,31 @@ fn store(name: &str, mut machine: Machine, work: &Path, log: PathBuf) -> Result<
         }
     }
     let bytes = fs::read(&written).map_err(io(&written))?;
-    only_record(&bytes, name)
+    match only_record(&bytes, name) {
+        Err(SnapshotError::Records(RecordFault::Truncated)) => Err(why_cut_off(&written)),
+        result => result,
+    }
+}
+
+/// Why a file ends too early. QEMU says nothing of what it cannot write: whoever tries to write more there learns the reason.
+fn why_cut_off(written: &Path) -> SnapshotError {
+    let file = File::options().append(true).open(written);
+    let trial = file.and_then(|mut file| {
+        file.write_all(&[0; TRIAL_BYTES])?;
+        file.sync_data()
+    });
+    match trial {
+        Ok(()) => RecordFault::Truncated.into(),
+        Err(error) => io(written)(error),
+    }
 }
 
 /// The file in the only record, which has to be a snapshot of this function.
 fn only_record(bytes: &[u8], name: &str) -> Result<Vec<u8>, SnapshotError> {
     let records = Record::read_all(bytes)?;
+    if records.is_empty() {
+        return Err(RecordFault::Truncated.into());
+    }
     let [record] = records.as_slice() else {
         return Err(SnapshotError::OtherRecords);
     };
@@ -256,35 +267,13 @@ fn only_record(bytes: &[u8], name: &str) -> Result<Vec<u8>, SnapshotError> {
     Ok(record.file.to_vec())
 }
 
-/// Removes all but the youngest snapshots of functions of this name.
-fn forget_old(folder: &Path, name: &str) -> Result<(), SnapshotError> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).map_err(io(folder))? {
-        let entry = entry.map_err(io(folder))?;
-        let file = entry.file_name().to_string_lossy().into_owned();
-        let hash = file
-            .strip_prefix(name)
-            .and_then(|rest| rest.strip_prefix('-'))
-            .and_then(|rest| rest.strip_suffix(manifest::SNAPSHOT_SUFFIX));
-        if hash.is_some_and(|hash| u64::from_str_radix(hash, 16).is_ok())
-            && let Ok(time) = entry.metadata().and_then(|metadata| metadata.modified())
-        {
-            files.push((time, entry.path()));
-        }
-    }
-    files.sort();
-    for (_, path) in files.iter().rev().skip(KEPT) {
-        fs::remove_file(path).map_err(io(path))?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{KEPT, file_name, forget_old};
+    use super::{SnapshotError, file_name, only_record, why_cut_off};
     use crate::machine::Accelerator;
-    use std::fs::{self, File};
-    use std::time::{Duration, SystemTime};
+    use std::fs;
+    use std::path::Path;
+    use stored_image::RecordFault;
     use tempfile::TempDir;
 
     #[test]
@@ -301,23 +290,26 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_files_of_a_name_go() {
+    fn what_is_cut_off_by_a_full_disk_says_so() {
+        let full = why_cut_off(Path::new("/dev/full")).to_string();
+        assert!(full.starts_with("/dev/full: No space left on device"), "{full}");
+        assert!(full.ends_with("; free space there, and try again"), "{full}");
         let folder = TempDir::new().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        for number in 0..KEPT as u64 + 2 {
-            let file = File::create(path(&format!("a-{number:016x}.snapshot"))).unwrap();
-            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1000 - number);
-            file.set_modified(time).unwrap();
-        }
-        let others = ["a-b-0000000000000001.snapshot", "a.log", "a-x.snapshot"];
-        for name in others {
-            fs::write(path(name), "").unwrap();
-        }
-        forget_old(folder.path(), "a").unwrap();
-        for number in 0..KEPT as u64 + 2 {
-            let is_kept = path(&format!("a-{number:016x}.snapshot")).exists();
-            assert_eq!(is_kept, number < KEPT as u64, "{number}");
-        }
-        assert!(others.iter().all(|name| path(name).exists()));
+        let file = folder.path().join("records");
+        fs::write(&file, "AerieRe").unwrap();
+        let other = why_cut_off(&file);
+        assert!(
+            matches!(other, SnapshotError::Records(RecordFault::Truncated)),
+            "{other}"
+        );
+    }
+
+    #[test]
+    fn nothing_at_all_is_cut_off() {
+        let fault = only_record(&[], "a").unwrap_err();
+        assert!(
+            matches!(fault, SnapshotError::Records(RecordFault::Truncated)),
+            "{fault}"
+        );
     }
 }
