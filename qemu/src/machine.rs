@@ -61,10 +61,17 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// The command that runs the machine, with its console on standard output.
+    /// The command that runs the machine, with its console on standard output. The machine ends with the thread that starts it,
+    /// also if this program is killed: nobody would end one that hangs.
     #[must_use]
     pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = match ends_with_parent(&self.program) {
+            Some(mut command) => {
+                command.arg(&self.program);
+                command
+            }
+            None => Command::new(&self.program),
+        };
         command.args(self.arguments());
         command
     }
@@ -117,6 +124,15 @@ impl Machine {
         arguments.extend(self.options.iter().map(OsString::from));
         arguments
     }
+}
+
+/// What starts a program, the next argument, such that it ends with the thread that starts it (`PR_SET_PDEATHSIG`, prctl(2)).
+/// `None` without util-linux, or without that program, whose absence is to be seen when it is started.
+fn ends_with_parent(program: &Path) -> Option<Command> {
+    find_program(program.to_str()?)?;
+    let mut command = Command::new(find_program("setpriv")?);
+    command.args(["--pdeathsig", "KILL", "--"]);
+    Some(command)
 }
 
 /// How many CPUs a run needs whose client gets `client_arguments`: one for each client thread.

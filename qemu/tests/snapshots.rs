@@ -6,7 +6,7 @@ mod project;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use l4::archive::Archive;
@@ -36,6 +36,7 @@ echo run >> runs
 head -c 5000 written > \"$out\"
 touch started
 for i in $(seq 600); do [ -e halt ] && sleep 0.05; done
+echo end >> ends
 cat written > \"$out\"
 exit 33";
 
@@ -71,7 +72,12 @@ impl Packing {
 
     /// How often the machine ran.
     fn runs(&self) -> usize {
-        fs::read_to_string(self.project.path("runs")).map_or(0, |text| text.lines().count())
+        self.count("runs")
+    }
+
+    /// How many lines the machine has written to a file.
+    fn count(&self, file: &str) -> usize {
+        fs::read_to_string(self.project.path(file)).map_or(0, |text| text.lines().count())
     }
 
     fn succeeds_with(&self, file: &[u8]) {
@@ -174,6 +180,16 @@ fn a_killed_build_leaves_nothing_that_counts() {
         "{folders:?} {snapshots:?}"
     );
     assert_eq!(packing.runs(), 2);
+    // The first machine was let go on as well, if it was still there.
+    if has_setpriv() {
+        assert_eq!(packing.count("ends"), 1, "a killed build's machine ends with it");
+    }
+}
+
+/// Whether there is the program that lets a machine end with its build.
+fn has_setpriv() -> bool {
+    let found = Command::new("setpriv").arg("--version").output();
+    found.is_ok_and(|output| output.status.success())
 }
 
 #[test]
