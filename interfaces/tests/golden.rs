@@ -107,6 +107,7 @@ fn supervisor() {
             "4 environment(offset: u64, text: &mut [u8]) -> Result<u64, FaasError> words deferred",
             "5 function() -> Result<FunctionInfo, FaasError>",
             "6 ready_once(start_runtime: u64, request: &mut [u8]) -> Result<Request, FaasError> words deferred",
+            "7 code() -> Result<Block, FaasError> words deferred",
         ],
     );
 }

@@ -23,5 +23,6 @@ pub mod preparation;
 pub mod seats;
 pub mod service;
 pub mod slab;
+pub mod spare;
 pub mod totals;
 pub mod worker;

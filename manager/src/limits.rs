@@ -14,8 +14,12 @@ const ACTION_BYTES: u64 = 4 << 10;
 /// Environment of an action that is part of that.
 const ENVIRONMENT_BYTES: u64 = 1 << 10;
 
-/// Slots of the manager's task that clients do not share: its own, and those of functions and their images.
-const OWN_SLOTS: usize = 12 << 10;
+/// Slots of the manager's task that clients do not share.
+const OWN_SLOTS: usize = FUNCTION_SLOTS + RUNTIME_SLOTS;
+/// Such slots of its own, and of functions and their images.
+const FUNCTION_SLOTS: usize = 12 << 10;
+/// Such slots of runtimes that functions began from, two for each. Since each takes megabytes, they are fewer than functions.
+const RUNTIME_SLOTS: usize = 3 << 10;
 /// Such slots for a function: its code, image, the image's account and gate, and the one that is being prepared.
 const ACTION_SLOTS: usize = 6;
 
@@ -35,6 +39,8 @@ pub struct Limits {
     /// How long a function may take at least until it asks for its first request when it is prepared, in nanoseconds; its
     /// own timeout, if that is longer.
     pub prepare_ns: u64,
+    /// Memory that a runtime may use which is started ahead for a function to come, in bytes; 0 to start none.
+    pub spare_memory: u64,
     /// Capabilities that are held for a client's callers and workers.
     pub slots: usize,
     /// Invocations above a nested one.
@@ -54,6 +60,7 @@ impl Default for Limits {
             activations: 160,
             preparations: 16,
             prepare_ns: 10_000_000_000,
+            spare_memory: 16 << 20,
             slots: 700,
             depth: 8,
             memory_wait_ns: 1_000_000_000,
@@ -74,7 +81,7 @@ impl Limits {
                 .max(least)
         };
         let slots = (CapIndex::LIMIT as usize - OWN_SLOTS) / clients.max(1);
-        let most_actions = OWN_SLOTS / ACTION_SLOTS / clients.max(1);
+        let most_actions = FUNCTION_SLOTS / ACTION_SLOTS / clients.max(1);
         let actions = places(2, ACTION_BYTES, least.actions)
             .min(most_actions as u16)
             .max(least.actions);
@@ -161,6 +168,6 @@ mod tests {
             assert!(slots <= CapIndex::LIMIT as usize, "{clients} clients: {slots}");
         }
         let limits = Limits::of_client(1 << 40, 4);
-        assert!(4 * usize::from(limits.actions) * ACTION_SLOTS <= OWN_SLOTS);
+        assert!(4 * usize::from(limits.actions) * ACTION_SLOTS <= FUNCTION_SLOTS);
     }
 }

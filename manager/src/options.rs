@@ -9,6 +9,7 @@ manager: runs functions for clients, each in a fresh task on the client's own co
       --client-memory=SIZE  account of each client, workers included (an equal share for each core)
       --share-cores[=N]     let up to N clients share a core (2)
       --show-logs           show what workers log, not only to who asks for it
+      --no-spares           start no runtime ahead for a client's next function in Python
   -h, --help                print this
 ";
 
@@ -26,6 +27,8 @@ pub struct Options {
     pub clients_per_cpu: u32,
     /// Show what workers log.
     pub show_logs: bool,
+    /// Start runtimes ahead.
+    pub spares: bool,
     /// Print [`HELP`] and do nothing else.
     pub help: bool,
 }
@@ -36,6 +39,7 @@ impl Default for Options {
             client_memory: None,
             clients_per_cpu: 1,
             show_logs: false,
+            spares: true,
             help: false,
         }
     }
@@ -85,6 +89,7 @@ impl Options {
                         count.ok_or(UsageError::Value(argument, "a number from 1 to 16"))?;
                 }
                 ("--show-logs", None) => options.show_logs = true,
+                ("--no-spares", None) => options.spares = false,
                 ("-h" | "--help", None) => options.help = true,
                 _ => return Err(UsageError::Unknown(argument)),
             }
@@ -122,6 +127,7 @@ mod tests {
             (Some(64 << 20), 3, true)
         );
         assert_eq!(Options::parse(["--share-cores"]).unwrap().clients_per_cpu, 2);
+        assert!(!Options::parse(["--no-spares"]).unwrap().spares);
         assert!(Options::parse(["-h"]).unwrap().help);
     }
 

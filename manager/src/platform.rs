@@ -108,6 +108,9 @@ pub enum Answer<'a> {
         /// The request's body.
         body: Content<'a>,
     },
+    /// To a runtime that was started before there was a function: the function's code, a dataspace with so many bytes in use, or
+    /// that it gets none.
+    Code(Result<(CapIndex, u64), &'a FaasError>),
     /// To a caller: the function's result. The completion's own body is not looked at.
     Result(&'a Completion, Content<'a>),
     /// To a caller: there is no result.
@@ -177,6 +180,23 @@ pub trait Platform {
     /// [`LaunchError`]; nothing of the worker is left then.
     fn launch(&mut self, program: &Self::Program, launch: Launch) -> Result<(), LaunchError>;
 
+    /// The same with the program's runtime alone, without code: it asks for that when it has started.
+    ///
+    /// # Errors
+    /// [`LaunchError`]; nothing of the worker is left then.
+    fn launch_runtime(&mut self, program: &Self::Program, launch: Launch) -> Result<(), LaunchError>;
+
+    /// The same as a clone of `layer`, a runtime like the program's which waits for code, and gets the program's.
+    ///
+    /// # Errors
+    /// [`LaunchError`]; nothing of the worker is left then.
+    fn launch_upon(
+        &mut self,
+        layer: &Self::Image,
+        program: &Self::Program,
+        launch: Launch,
+    ) -> Result<(), LaunchError>;
+
     /// Why the stored snapshot that a program came with is not used.
     fn unused_snapshot(&self, program: &Self::Program) -> Option<RestoreFault>;
 
@@ -200,8 +220,8 @@ pub trait Platform {
         into: CapIndex,
     ) -> Result<u64, FaasError>;
 
-    /// Makes a worker that waits for the answer to `reply`, or was loaded and waits for none, an image, whose clones copy pages as `copying` says. The worker's
-    /// place is free then, and `reply` used up.
+    /// Makes a worker that waits for the answer to `reply`, or was loaded and waits for none, an image, whose clones copy pages as
+    /// `copying` says. The worker's place is free then, `reply` used up, and the `layer` that it began from part of the image.
     ///
     /// # Errors
     /// [`FreezeError`]; the worker is still to be destroyed then, and `reply` to be dropped.
@@ -210,6 +230,7 @@ pub trait Platform {
         worker: u16,
         reply: Option<CapIndex>,
         copying: Copying,
+        layer: &mut Option<Self::Image>,
     ) -> Result<(Self::Image, ImageInfo), FreezeError>;
 
     /// Makes a worker with an account of its own that begins from an image of `program`, with `request` as its first

@@ -42,13 +42,17 @@ impl Purpose {
 
 /// A function on its way to being an image.
 #[derive(Debug)]
-pub struct Preparation<Program> {
+pub struct Preparation<Program, Memory> {
     /// What for.
     pub purpose: Purpose,
     /// Settings and program of what does not exist yet; those of a [`Purpose::Rebuild`] are the action's.
     pub new: Option<(Settings, Program)>,
     /// The worker, once there is memory for it.
     pub worker: Option<u16>,
+    /// The runtime that the worker began from, if that was started ahead.
+    pub layer: Option<Memory>,
+    /// It starts the runtime itself, as it lacked memory upon one that was started ahead.
+    pub is_alone: bool,
     /// When it began, in nanoseconds of the kernel clock.
     pub since: u64,
     /// When it must be done.

@@ -1,6 +1,6 @@
 //! Workers: tasks that run a function.
 
-use crate::action::ActionId;
+use crate::action::{ActionId, NONE};
 use crate::label::WorkerId;
 use crate::platform::Payer;
 use l4::CapIndex;
@@ -10,6 +10,8 @@ use l4::CapIndex;
 pub enum WorkerState {
     /// It runs up to its first request, to become the image of the preparation at this place.
     Preparing(u16),
+    /// It is a runtime that starts before there is a function for it.
+    Spare,
     /// It was started for an activation and has not asked for its request yet.
     Starting(u16),
     /// It works on an activation.
@@ -30,7 +32,7 @@ impl WorkerState {
     pub fn activation(self) -> Option<u16> {
         match self {
             WorkerState::Starting(activation) | WorkerState::Busy(activation) => Some(activation),
-            WorkerState::Preparing(_) | WorkerState::Idle { .. } => None,
+            WorkerState::Preparing(_) | WorkerState::Spare | WorkerState::Idle { .. } => None,
         }
     }
 }
@@ -61,6 +63,22 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// A worker of no action, which the client pays for and which has done nothing yet.
+    pub fn new(generation: u32, state: WorkerState, memory: u64) -> Worker {
+        Worker {
+            generation,
+            action: ActionId::NONE,
+            version: 0,
+            state,
+            payer: Payer::Client,
+            memory,
+            uses: 0,
+            is_single: false,
+            first_child: NONE,
+            image: NONE,
+        }
+    }
+
     /// Its name in labels.
     pub fn id(&self, index: u16) -> WorkerId {
         WorkerId {

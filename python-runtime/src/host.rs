@@ -8,10 +8,10 @@ use std::process::ExitCode;
 
 use python_bundle::Bundle;
 
-use crate::code::Given;
+use crate::bytecode;
+use crate::code::{Given, variables};
 use crate::failure::Failure;
 use crate::interpreter::Runtime;
-use crate::{WARM_UP, bytecode};
 
 const USAGE: &str = "usage: python-runtime CODE.py|CODE.zip [HANDLER] < request
        python-runtime --compile CODE.zip COMPILED.zip";
@@ -48,6 +48,7 @@ fn serve(path: &str, handler: &str) -> Result<ExitCode, String> {
         name: name.to_string_lossy().into_owned(),
         handler: handler.into(),
         code: code.leak(),
+        variables: variables(),
     };
     Ok(match answer(&given) {
         Ok(response) => match std::io::stdout().write_all(&response) {
@@ -63,10 +64,9 @@ fn serve(path: &str, handler: &str) -> Result<ExitCode, String> {
 }
 
 fn answer(given: &Given) -> Result<Vec<u8>, Failure> {
-    let (bundle, handler) = given.open()?;
-    let function = Runtime::start(bundle)?.load(&handler)?;
-    if let Ok(event) = std::env::var(WARM_UP) {
-        function.warm_up(event.as_bytes())?;
+    let function = Runtime::start()?.load(given)?;
+    if let Some(event) = given.warm_up() {
+        function.warm_up(event)?;
     }
     let mut request = Vec::new();
     std::io::stdin()
@@ -80,11 +80,12 @@ fn answer(given: &Given) -> Result<Vec<u8>, Failure> {
 fn compile(from: &str, to: &str) -> Result<ExitCode, String> {
     let code: &'static [u8] = std::fs::read(from).map_err(with_path(from))?.leak();
     let bundle = Bundle::open(code).map_err(with_path(from))?;
-    let runtime = match Runtime::start(bundle.clone()) {
+    let runtime = match Runtime::start() {
         Ok(runtime) => runtime,
         Err(Failure::Raised(message)) => return Err(message),
         Err(Failure::Exit(code)) => return Err(format!("exit {code}")),
     };
+    runtime.show_files(bundle.clone());
     let mut files = BTreeMap::new();
     for name in bundle.names() {
         if let Some(bytes) = bundle.read(name).map_err(with_path(from))? {

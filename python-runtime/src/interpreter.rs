@@ -1,14 +1,18 @@
 //! The interpreter, and what functions find in it.
 
-use python_bundle::{Bundle, Handler};
+use std::cell::OnceCell;
+use std::rc::Rc;
+
+use python_bundle::Bundle;
 use rustpython_vm::builtins::{PyBaseExceptionRef, PyBytes};
 use rustpython_vm::frozen::FrozenCodeObject;
 use rustpython_vm::{AsObject, Interpreter, PyObjectRef, PyResult, Settings, VirtualMachine, py_compile};
 
+use crate::code::Given;
 use crate::failure::Failure;
 use crate::function::{Function, Loaded};
+use crate::native;
 use crate::streams::Streams;
-use crate::{WARM_UP, native};
 
 /// Python code that is part of the runtime, compiled with it: an interpreter would take a sixth of its start for that.
 fn prelude() -> FrozenCodeObject<&'static [u8]> {
@@ -17,10 +21,12 @@ fn prelude() -> FrozenCodeObject<&'static [u8]> {
     py_compile!(file = "prelude.py", module_name = "<prelude>")
 }
 
-/// An interpreter that finds a function's files, and has loaded none of them.
+/// An interpreter, which may know a function's files, and has loaded none of them.
 pub(crate) struct Runtime {
     pub(crate) interpreter: Interpreter,
     pub(crate) prelude: PyObjectRef,
+    /// Where Python code finds the function's files, once there is a function.
+    files: Rc<OnceCell<Bundle<'static>>>,
     /// Unknown until code is loaded.
     streams: Option<Streams>,
 }
@@ -30,31 +36,44 @@ impl Runtime {
     ///
     /// # Errors
     /// Memory ran out.
-    pub(crate) fn start(bundle: Bundle<'static>) -> Result<Self, Failure> {
+    pub(crate) fn start() -> Result<Self, Failure> {
         let interpreter = start_interpreter();
+        let files = Rc::default();
         let prelude = interpreter.enter(|vm| {
-            let native = native::make(vm, bundle)?;
+            let native = native::make(vm, &files)?;
             run_prelude(vm, native)
         });
         match prelude {
             Ok(prelude) => Ok(Self {
                 interpreter,
                 prelude,
+                files,
                 streams: None,
             }),
             Err(error) => Err(interpreter.enter(|vm| broken(vm, &error))),
         }
     }
 
+    /// Has Python code find these files from now on, unless there are some already: a runtime is for one function.
+    pub(crate) fn show_files(&self, bundle: Bundle<'static>) {
+        let _ = self.files.set(bundle);
+    }
+
     /// Imports the code.
     ///
     /// # Errors
-    /// Code that cannot be compiled, fails when it is imported, or has no handler.
-    pub(crate) fn load(mut self, handler: &Handler) -> Result<Function, Failure> {
+    /// Code in which no module can be chosen, that cannot be compiled, fails when it is imported, or has no handler.
+    pub(crate) fn load(mut self, given: &Given) -> Result<Function, Failure> {
+        let (bundle, handler) = given.open()?;
+        self.show_files(bundle);
+        for (name, value) in given.environment() {
+            let variable = (name.clone(), value.clone());
+            self.run(|vm| vm.call_method(&self.prelude, "add_variable", variable))?;
+        }
         // Before the function's code can put others in their place.
         self.streams = self.interpreter.enter(|vm| Streams::watch(vm).ok());
         let loaded = self.run(|vm| {
-            let names = (handler.module.clone(), handler.function.clone());
+            let names = (handler.module, handler.function);
             let loaded = vm.call_method(&self.prelude, "load", names)?;
             Ok(Loaded {
                 takes_text: loaded.get_item(&0, vm)?.try_to_bool(vm)?,
@@ -135,13 +154,8 @@ fn run_prelude(vm: &VirtualMachine, native: PyObjectRef) -> PyResult {
         .globals
         .set_item("__name__", vm.ctx.new_str("prelude").into(), vm)?;
     vm.run_code_obj(vm.ctx.new_code(prelude()), scope.clone())?;
-    let env = vm.ctx.new_dict();
-    for (name, value) in std::env::vars_os().filter(|(name, _)| name != WARM_UP) {
-        let value = vm.ctx.new_str(value.to_string_lossy().into_owned());
-        env.set_item(&*name.to_string_lossy(), value.into(), vm)?;
-    }
     let module = vm.new_module("prelude", scope.globals, None);
-    vm.call_method(module.as_ref(), "add_faas", (env,))?;
+    vm.call_method(module.as_ref(), "add_faas", ())?;
     Ok(module.into())
 }
 

@@ -1,8 +1,8 @@
 //! Runs functions written in Python: as a worker of the manager, or on a Linux host to try a function out.
 //!
-//! The interpreter is started, the function's code imported and its warm-up event handled before the first request is
-//! asked for, in a single thread and without open files, so that a worker at that point can be kept, and frozen, for
-//! later requests.
+//! The interpreter is started before the function is asked for; the function's code is imported and its warm-up event handled
+//! before the first request is asked for. All that is done in a single thread and without open files, so that a worker at either
+//! point can be kept, and frozen, for what comes later.
 #![forbid(unsafe_code)]
 
 mod bytecode;
@@ -17,6 +17,7 @@ mod streams;
 
 use std::process::ExitCode;
 
+use code::Given;
 use failure::Failure;
 use function::Function;
 use interpreter::Runtime;
@@ -38,18 +39,15 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Starts the interpreter and loads what the manager gave.
+/// Starts the interpreter and loads what the manager gives.
 fn load(program: &mut Program) -> Result<Function, Failure> {
-    let info = program
-        .function()
-        .map_err(|error| Failure::told(format_args!("the manager does not name the function: {error}")))?;
-    native::adopt_function(info);
-    let (bundle, handler) = code::given()?.open()?;
-    let runtime = Runtime::start(bundle)?;
+    let runtime = Runtime::start()?;
+    // Up to here all is the same for any function, and may have been done before there was this one.
+    let given = Given::to(program)?;
     program.start_loading();
-    let function = runtime.load(&handler)?;
-    if let Ok(event) = std::env::var(WARM_UP) {
-        function.warm_up(event.as_bytes())?;
+    let function = runtime.load(&given)?;
+    if let Some(event) = given.warm_up() {
+        function.warm_up(event)?;
     }
     function.rehearse()?;
     Ok(function)

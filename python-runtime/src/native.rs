@@ -45,11 +45,11 @@ pub(crate) fn invocation() -> (u64, u32) {
         .map_or((0, 0), |context| (context.request_id(), context.depth()))
 }
 
-/// The object that `prelude.py` knows as `native`.
-pub(crate) fn make(vm: &VirtualMachine, bundle: Bundle<'static>) -> PyResult {
+/// The object that `prelude.py` knows as `native`. It finds the function's files in `files`, or none while there are none.
+pub(crate) fn make(vm: &VirtualMachine, files: &Rc<OnceCell<Bundle<'static>>>) -> PyResult {
     let module = vm.new_module("native", vm.ctx.new_dict(), None);
     let add = |name: &'static str, function: PyObjectRef| module.set_attr(name, function, vm);
-    add_files(vm, bundle, &add)?;
+    add_files(vm, files, &add)?;
     let code = |vm: &VirtualMachine| vm.ctx.new_code(packages());
     add("packages", vm.new_function("packages", code).into())?;
     let loads = |bytes: PyBytesRef, vm: &VirtualMachine| json::require(vm, bytes.as_bytes());
@@ -70,44 +70,48 @@ pub(crate) fn make(vm: &VirtualMachine, bundle: Bundle<'static>) -> PyResult {
 
 fn add_files(
     vm: &VirtualMachine,
-    bundle: Bundle<'static>,
+    bundle: &Rc<OnceCell<Bundle<'static>>>,
     add: &impl Fn(&'static str, PyObjectRef) -> PyResult<()>,
 ) -> PyResult<()> {
-    let bundle = Rc::new(Shared(bundle));
     let files = bundle.clone();
-    add(
-        "has_file",
-        vm.new_function("has_file", move |name: PyStrRef| {
-            files.0.has_file(&name.to_string_lossy())
-        })
-        .into(),
-    )?;
+    let has_file = move |name: PyStrRef| {
+        files
+            .get()
+            .is_some_and(|files| files.has_file(&name.to_string_lossy()))
+    };
+    add("has_file", vm.new_function("has_file", has_file).into())?;
     let files = bundle.clone();
-    add(
-        "has_folder",
-        vm.new_function("has_folder", move |name: PyStrRef| {
-            files.0.has_folder(&name.to_string_lossy())
-        })
-        .into(),
-    )?;
+    let has_folder = move |name: PyStrRef| {
+        files
+            .get()
+            .is_some_and(|files| files.has_folder(&name.to_string_lossy()))
+    };
+    add("has_folder", vm.new_function("has_folder", has_folder).into())?;
     let files = bundle.clone();
     let list = move |name: PyStrRef, vm: &VirtualMachine| -> PyObjectRef {
-        let names = files.0.list(&name.to_string_lossy()).into_iter();
-        let names = names.map(|name| vm.ctx.new_str(name).into());
+        let names = files.get().map(|files| files.list(&name.to_string_lossy()));
+        let names = names
+            .into_iter()
+            .flatten()
+            .map(|name| vm.ctx.new_str(name).into());
         vm.ctx.new_list(names.collect()).into()
     };
     add("list_folder", vm.new_function("list_folder", list).into())?;
     let files = bundle.clone();
-    let code = move |name: PyStrRef, vm: &VirtualMachine| match bytecode::of_source(
-        &files.0,
-        &name.to_string_lossy(),
-    ) {
-        Some(code) => vm.ctx.new_bytes(code).into(),
-        None => vm.ctx.none(),
+    let code = move |name: PyStrRef, vm: &VirtualMachine| {
+        let files = files.get();
+        match files.and_then(|files| bytecode::of_source(files, &name.to_string_lossy())) {
+            Some(code) => vm.ctx.new_bytes(code).into(),
+            None => vm.ctx.none(),
+        }
     };
     add("read_code", vm.new_function("read_code", code).into())?;
+    let files = bundle.clone();
     let read = move |name: PyStrRef, vm: &VirtualMachine| -> PyResult {
-        match bundle.0.read(&name.to_string_lossy()) {
+        match files
+            .get()
+            .map_or(Ok(None), |files| files.read(&name.to_string_lossy()))
+        {
             Ok(Some(bytes)) => Ok(vm.ctx.new_bytes(bytes.into_owned()).into()),
             Ok(None) => Ok(vm.ctx.none()),
             Err(error) => Err(vm.new_os_error(error.to_string())),
@@ -115,8 +119,6 @@ fn add_files(
     };
     add("read_file", vm.new_function("read_file", read).into())
 }
-
-struct Shared(Bundle<'static>);
 
 /// Calls another function: no kind and its reply, or the kind and message of what went wrong.
 fn invoke(

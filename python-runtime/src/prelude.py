@@ -174,11 +174,22 @@ def log(*values):
     print(*values, file=sys.stderr, flush=True)
 
 
-def add_faas(env):
+def add_faas():
     faas = Module("faas", "The platform that runs this function.")
-    faas.invoke, faas.log, faas.env = invoke, log, env
+    faas.invoke, faas.log, faas.env = invoke, log, {}
     faas.InvokeError, faas.Reply, faas.Context = InvokeError, Reply, Context
     sys.modules["faas"] = faas
+
+
+def add_variable(name, value):
+    """Puts a variable of the function where its code looks for it: `faas.env`, `os.environ`, the C library."""
+    sys.modules["faas"].env[name] = value
+    os = sys.modules.get("os")
+    if os is not None:
+        os.environ[name] = value
+    else:
+        posix.environ[name.encode()] = value.encode()
+        posix.putenv(name, value)
 
 
 class HandlerError(Exception):

@@ -1,10 +1,14 @@
 //! What the request loop needs from the machine, so that it can also run on a host.
 
+#[cfg(feature = "std")]
+use alloc::boxed::Box;
 use interfaces::faas::{Block, WorkerTimes};
 use l4::object::{Dataspace, Task};
 use l4::{CapIndex, Error, Tag, Utcb, utcb};
 use l4_rpc::{Arrival, Cap, MAX_CAPS, Transport, client};
 use l4re::faas::seal_copy;
+#[cfg(feature = "std")]
+use l4re::memory::SealedView;
 use l4re::{OwnedCap, clock};
 
 use crate::body::Body;
@@ -66,6 +70,20 @@ impl Worker {
             start_function: utcb.word(TIMES_WORD + 1),
             ..WorkerTimes::default()
         }
+    }
+
+    /// Looks at bytes that were received in a dataspace for as long as the task lives. Its capability is dropped.
+    ///
+    /// # Errors
+    /// As [`Machine::open`].
+    #[cfg(feature = "std")]
+    pub(crate) fn keep(self, block: Block) -> Result<&'static [u8], Error> {
+        let memory = RequestMemory(block.memory.index());
+        let view = SealedView::attach(memory.dataspace())?;
+        let length = usize::try_from(block.length).map_err(|_| Error::Range)?;
+        // Nobody detaches what is never dropped.
+        let view: &'static SealedView = Box::leak(Box::new(view));
+        view.bytes().get(..length).ok_or(Error::Range)
     }
 }
 

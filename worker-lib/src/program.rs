@@ -15,7 +15,8 @@ use std::io::Write;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::process::ExitCode;
 
-use interfaces::faas::{PR_SUPERVISE, SUPERVISOR_NAME};
+use interfaces::faas::{PR_SUPERVISE, SUPERVISOR_NAME, SupervisorClient};
+use l4_rpc::CallError;
 use l4re::start::PANIC_CODE;
 
 use crate::machine::Worker;
@@ -99,6 +100,18 @@ impl Program {
             started_ns: crate::now_ns(),
             loading_ns: None,
         })
+    }
+
+    /// The code of the function. To be asked by a program that runs others' code and was started without any ([`CODE_NAME`]), when
+    /// all is done that is the same for any function: it waits here until there is one. The bytes stay as long as the program.
+    ///
+    /// # Errors
+    /// If the manager cannot be asked, or has started the program with its code.
+    ///
+    /// [`CODE_NAME`]: crate::CODE_NAME
+    pub fn code(&self) -> Result<&'static [u8], InvokeError> {
+        let code = SupervisorClient::new(Worker).code()?;
+        Worker.keep(code).map_err(CallError::Protocol)
     }
 
     /// Name, handler, version and memory limit of the function.

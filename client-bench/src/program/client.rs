@@ -325,17 +325,21 @@ impl<'a> Client<'a> {
         }
         if let ImageState::Ready(info) = described.image {
             println!(
-                "snapshot of {} KiB with {} pages and {} page tables; clones begin with copies of {} pages{}",
+                "snapshot of {} KiB with {} pages and {} page tables; clones begin with copies of {} pages",
                 info.bytes >> 10,
                 info.pages,
                 info.tables,
-                info.written,
-                if info.is_loaded {
-                    "; loaded from the boot image"
-                } else {
-                    ""
-                }
+                info.written
             );
+            if info.is_loaded {
+                println!("loaded from the boot image");
+            }
+            if info.depth > 0 {
+                println!(
+                    "{} KiB of the snapshot are a runtime that was started ahead",
+                    info.runtime_bytes >> 10
+                );
+            }
         }
     }
 

@@ -145,6 +145,10 @@ impl Supervisor for Reader<'_> {
     fn function(&mut self, _: Caller) -> Result<FunctionInfo, FaasError> {
         Err(FaasError::NotPermitted)
     }
+
+    fn code(&mut self, _: Caller, _: &Utcb) -> Reply {
+        Reply::Deferred
+    }
 }
 
 impl Reader<'_> {

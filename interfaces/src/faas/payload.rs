@@ -108,6 +108,24 @@ impl<S: Source> Decode<S> for Body {
     }
 }
 
+/// On the wire: as a body that is in a dataspace.
+impl Encode for Block {
+    fn encode(&self, out: &mut Encoder<'_>) {
+        encode_block(self, out);
+    }
+}
+
+impl<S: Source> Decode<S> for Block {
+    const CAPS: usize = 1;
+
+    fn decode(from: &mut S) -> Result<Block, Error> {
+        match Body::decode(from)? {
+            Body::Dataspace(block) => Ok(block),
+            Body::Inline => Err(Error::Invalid),
+        }
+    }
+}
+
 fn encode_block(block: &Block, out: &mut Encoder<'_>) {
     out.word(block.length | IN_DATASPACE);
     out.cap(block.memory);

@@ -7,7 +7,7 @@ use l4_rpc::{Arguments, Decode, Encode, Encoder, Source, interface};
 use serde::{Deserialize, Serialize};
 
 use super::types::words_in_order;
-use super::{ActivationId, Body, FaasError, Payload};
+use super::{ActivationId, Block, Body, FaasError, Payload};
 
 /// Name of the capability that tells a program which was started with arguments that its parent is a supervisor. It is
 /// the same gate as the parent.
@@ -59,6 +59,11 @@ pub trait Supervisor {
     /// As `ready`, from a worker that ends with its first request: whatever the function's mode, it is not kept.
     #[op(6, words, deferred)]
     fn ready_once(&self, start_runtime: u64, request: &mut [u8]) -> Result<Request, FaasError>;
+
+    /// The code of the function that the worker is to run. Asked by the program of a runtime that was started without any, before
+    /// there was a function: it waits here until there is one, and goes on as its worker.
+    #[op(7, words, deferred)]
+    fn code(&self) -> Result<Block, FaasError>;
 }
 
 /// A request to a worker.

@@ -205,14 +205,16 @@ pub enum ImageState {
 /// A function's snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageInfo {
-    /// Memory that it takes, everything included.
+    /// Memory that it takes, everything included, that of the snapshots below it too.
     pub bytes: u64,
-    /// Pages that it owns.
+    /// Pages that it owns, or a snapshot below it.
     pub pages: u64,
-    /// Page tables that it owns.
+    /// Page tables, in the same way.
     pub tables: u64,
-    /// Snapshots below it.
+    /// Snapshots below it: one if the function's runtime was started ahead, before there was the function.
     pub depth: u32,
+    /// Memory of those, which is part of `bytes`.
+    pub runtime_bytes: u64,
     /// Pages that workers begin with copies of, because the first two invocations changed them; 0 before these have ended.
     pub written: u64,
     /// How long it took to prepare.
@@ -376,6 +378,8 @@ pub struct Counters {
     pub images_prepared: u64,
     /// Snapshots that were given up because their memory was needed.
     pub images_evicted: u64,
+    /// Memory of the runtime that was started ahead for the next function, in bytes; 0 if there is none.
+    pub spare_bytes: u64,
     /// Calls that a clone answered without the manager, with a result or an error; not among `succeeded` and `failed`.
     pub answered_directly: u64,
     /// Calls without the manager whose clone ended without an answer.
@@ -384,5 +388,5 @@ pub struct Counters {
 
 words_in_order!(
     Counters: succeeded, failed, workers_started, workers_live, workers_idle, teardowns_pending, actions, activations,
-    images, image_bytes, images_prepared, images_evicted, answered_directly, failed_directly
+    images, image_bytes, images_prepared, images_evicted, spare_bytes, answered_directly, failed_directly
 );

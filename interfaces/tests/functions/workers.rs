@@ -75,6 +75,14 @@ impl Supervisor for Overseer {
             memory_bytes: 2,
         })
     }
+
+    fn code(&mut self, _: Caller, utcb: &Utcb) -> Reply {
+        let block = Block {
+            memory: Cap::new(CapIndex(0x51)),
+            length: 700,
+        };
+        Reply::Now(SupervisorReply::code(utcb, Ok(&block)))
+    }
 }
 
 #[test]
@@ -118,6 +126,8 @@ fn workers_get_requests_and_give_results() {
     assert_eq!(worker.environment(1, &mut buffer), Ok((4, 3)));
     assert_eq!(buffer[..3], *b"=1\0");
     assert_eq!(worker.function().map(|function| function.name), Ok("f".into()));
+    let code = worker.code().map(|block| (block.memory.index(), block.length));
+    assert_eq!(code, Ok((CapIndex(0x51), 700)));
 }
 
 #[test]

@@ -25,6 +25,16 @@ pub(crate) fn encode(utcb: &Utcb, answer: Answer<'_>, seed: [u64; 2]) -> (Tag, O
             };
             (SupervisorReply::ready(utcb, Ok(&request), bytes), given)
         }
+        Answer::Code(code) => {
+            let code = code.map(|(cap, length)| {
+                let memory = Cap::new(cap).with_rights(Rights::READ);
+                Block { memory, length }
+            });
+            (
+                SupervisorReply::code(utcb, code.as_ref().map_err(|error| *error)),
+                None,
+            )
+        }
         Answer::Result(completion, body) => {
             let (body, bytes, given) = split(body);
             let completion = Completion { body, ..*completion };

@@ -2,6 +2,7 @@
 
 use crate::SEAT_PRIORITY;
 use crate::machine::WorkerSlots;
+use alloc::boxed::Box;
 use interfaces::faas::{FreezeFault, ImageInfo, direct};
 use interfaces::manifest::Copying;
 use l4::object::{Factory, GateBinding, Placement, Snapshot, SpawnGate, Task, Thread};
@@ -20,7 +21,10 @@ pub(crate) struct Image {
     account: OwnedCap,
     /// Begins clones for clients.
     gate: Option<OwnedCap>,
-    bytes: u64,
+    /// Memory that it takes, in bytes, without the layer.
+    own_bytes: u64,
+    /// What the worker began from; it goes with the image, after it.
+    layer: Option<Box<Image>>,
     /// Clones shall begin with the pages that others have written, and it is not known here that these have been recorded.
     is_unrecorded: bool,
 }
@@ -100,7 +104,19 @@ impl Image {
 
     /// Memory that it takes, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
+        self.own_bytes + self.layer.as_ref().map_or(0, |layer| layer.bytes())
+    }
+
+    /// Makes what the worker began from a part of the image, of which `info` tells.
+    pub(crate) fn put_upon(&mut self, layer: Image, info: &mut ImageInfo) {
+        info.runtime_bytes = layer.bytes();
+        info.bytes += info.runtime_bytes;
+        // It is prepared, so it can be asked.
+        if let Ok(below) = layer.snapshot().info() {
+            info.pages += below.pages;
+            info.tables += below.tables;
+        }
+        self.layer = Some(Box::new(layer));
     }
 
     /// Gives the account back, which is to be deleted with all that it pays for.
@@ -116,11 +132,14 @@ impl Image {
         }
         // The account pays for the snapshot, so it goes with it.
         let _ = Task(CapIndex::TASK).delete(self.account.index());
+        if let Some(layer) = self.layer {
+            layer.delete();
+        }
     }
 }
 
-/// Freezes the worker in these slots, which waits for the answer to `reply`, or was loaded and waits for none. The slots are empty afterwards. To copy eagerly takes
-/// memory that the worker may not have; then its clones copy lazily.
+/// Freezes the worker in these slots, which waits for the answer to `reply`, or was loaded and waits for none. The slots are empty
+/// afterwards. To copy eagerly takes memory that the worker may not have; then its clones copy lazily.
 ///
 /// # Errors
 /// [`FreezeError`]; the worker is still in its slots then.
@@ -156,6 +175,7 @@ pub(crate) fn freeze(
         pages: info.pages,
         tables: info.tables,
         depth: info.depth as u32,
+        runtime_bytes: 0,
         written: 0,
         prepare_ns: 0,
         is_loaded: false,
@@ -164,7 +184,8 @@ pub(crate) fn freeze(
         snapshot,
         account,
         gate: None,
-        bytes,
+        own_bytes: bytes,
+        layer: None,
         is_unrecorded,
     };
     Ok((image, info))

@@ -1,9 +1,10 @@
 //! The machine below a client's service: system calls.
 
+mod files;
+mod launch;
 mod messages;
 mod places;
 
-use crate::SEAT_PRIORITY;
 use crate::answers::encode;
 use crate::image::{self, Image};
 use crate::program::Program;
@@ -13,14 +14,14 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
-use interfaces::faas::{Definition, FaasError, FreezeFault, ImageFault, ImageInfo, RestoreFault};
+use interfaces::faas::{Definition, FaasError, FreezeFault, ImageInfo, RestoreFault};
 use interfaces::manifest::Copying;
-use l4::object::{Dataspace, Factory, Irq, MapEntry, Placement, Spawn, Task, Thread};
+use l4::object::{Dataspace, Factory, Irq, Spawn, Task, Thread};
 use l4::syscall;
-use l4::{CapIndex, Error, Rights, Tag, Utcb};
+use l4::{CapIndex, Error, Tag, Utcb};
 use l4_rpc::MAX_CAPS;
-use l4re::{OwnedCap, Slot, clock, memory, println, start};
-use loader::LoadError;
+use l4re::{clock, println, start};
+use launch::{not_begun, placement};
 use manager::label::Sender;
 use manager::pieces::Pieces;
 use manager::platform::{
@@ -150,21 +151,6 @@ impl Machine {
             _ => 0,
         }
     }
-
-    /// A sealed copy of the first `length` bytes of a dataspace, in a slot of the pool.
-    fn sealed_copy(&mut self, source: CapIndex, length: u64, account: CapIndex) -> Result<CapIndex, Error> {
-        let size = memory::round_up(length)?;
-        let slot = self.pool.pop().ok_or(Error::NoSpace)?;
-        let copied = Factory(account).create_dataspace(size, slot).and_then(|copy| {
-            copy.copy_in(0, Dataspace(source), 0, length)?;
-            copy.seal()
-        });
-        if copied.is_err() {
-            drop_cap(slot);
-            self.pool.push(slot);
-        }
-        copied.map(|()| slot)
-    }
 }
 
 /// Drops a capability. An empty slot stays empty.
@@ -269,25 +255,28 @@ impl Platform for Machine {
     }
 
     fn launch(&mut self, program: &Box<Program>, launch: Launch) -> Result<(), LaunchError> {
+        self.launch_by(launch, |task, supervisor, slots| {
+            program.launch(task, supervisor, slots)
+        })
+    }
+
+    fn launch_runtime(&mut self, program: &Box<Program>, launch: Launch) -> Result<(), LaunchError> {
+        self.launch_by(launch, |task, supervisor, slots| {
+            program.launch_runtime(task, supervisor, slots)
+        })
+    }
+
+    fn launch_upon(
+        &mut self,
+        layer: &Image,
+        program: &Box<Program>,
+        launch: Launch,
+    ) -> Result<(), LaunchError> {
         self.flush();
-        let launched = self.launched_slots(launch.worker.index)?;
+        let task = self.task_slot(launch.worker.index)?;
         let account = self.open_account(launch)?;
-        let capabilities = self.capabilities(&launch, account);
-        let task = self.task(&launch, account, &capabilities);
-        let supervisor = (self.gate, Sender::Worker(launch.worker).label());
-        program.launch(&task, supervisor, launched).map_err(|error| {
-            let _ = Task(CapIndex::TASK).delete(account);
-            match error {
-                LoadError::Kernel {
-                    error: Error::NoMemory,
-                    ..
-                } => LaunchError::LimitTooLow,
-                LoadError::Kernel { error, .. } => LaunchError::Refused(error),
-                LoadError::Elf(_) | LoadError::ImagesOverlap | LoadError::BadArguments => {
-                    LaunchError::Refused(Error::Invalid)
-                }
-            }
-        })?;
+        let begun = self.begin_upon(layer, program, &launch, account, task);
+        begun.map_err(|error| not_begun(account, error))?;
         self.note_limit(&launch);
         Ok(())
     }
@@ -339,11 +328,14 @@ impl Platform for Machine {
         worker: u16,
         reply: Option<CapIndex>,
         copying: Copying,
+        layer: &mut Option<Image>,
     ) -> Result<(Image, ImageInfo), FreezeError> {
         self.flush();
         let place = &mut self.workers[worker];
-        let (image, info) = image::freeze(&mut place.slots, reply, copying)?;
-        if info.bytes + place.limit > self.memory {
+        let (mut image, mut info) = image::freeze(&mut place.slots, reply, copying)?;
+        // A clone that may use as much as the whole function must fit in beside it.
+        let below = layer.as_ref().map_or(0, Image::bytes);
+        if info.bytes + below + place.limit + below > self.memory {
             let unused = core::mem::replace(&mut place.slots.account, image.take_apart());
             self.pool.push(unused);
             return Err(FreezeError::NotFreezable(FreezeFault::TooLarge));
@@ -351,6 +343,9 @@ impl Platform for Machine {
         self.live_bytes -= core::mem::take(&mut place.limit);
         self.image_bytes += info.bytes;
         self.pool.extend(reply);
+        if let Some(layer) = layer.take() {
+            image.put_upon(layer, &mut info);
+        }
         Ok((image, info))
     }
 
@@ -386,13 +381,7 @@ impl Platform for Machine {
         utcb.set_receive_slots(task.as_slice());
         let spawned = image.snapshot().spawn_with(&spawn, tag);
         utcb.set_receive_slots(&[]);
-        spawned.map_err(|error| {
-            let _ = Task(CapIndex::TASK).delete(account);
-            match error {
-                Error::NoMemory => LaunchError::LimitTooLow,
-                error => LaunchError::Refused(error),
-            }
-        })?;
+        spawned.map_err(|error| not_begun(account, error))?;
         self.note_limit(&launch);
         Ok(())
     }
@@ -481,84 +470,5 @@ impl Platform for Machine {
         };
         self.discard(dataspace);
         copied
-    }
-}
-
-fn placement(launch: &Launch) -> Placement {
-    Placement {
-        cpu: Placement::SAME_CPU,
-        priority: launch.priority.min(SEAT_PRIORITY),
-        slice_us: 0,
-    }
-}
-
-impl Machine {
-    /// What every worker is given.
-    fn capabilities(&self, launch: &Launch, account: CapIndex) -> [MapEntry; 3] {
-        [
-            MapEntry::copy(account, CapIndex::FACTORY, Rights::CLIENT),
-            self.minted(Sender::Worker(launch.worker), CapIndex::PARENT),
-            self.minted(Sender::Log(launch.worker), CapIndex::LOG),
-        ]
-    }
-
-    /// How a worker's task is made.
-    fn task<'a>(
-        &self,
-        launch: &Launch,
-        account: CapIndex,
-        capabilities: &'a [MapEntry],
-    ) -> loader::Launch<'a> {
-        loader::Launch {
-            account,
-            scheduler: CapIndex::SCHEDULER,
-            placement: placement(launch),
-            handler: self.gate,
-            handler_label: Sender::Fault(launch.worker).label(),
-            capabilities,
-            arguments: None,
-        }
-    }
-
-    /// A dataspace with a stored snapshot that nobody can change or take away, as [`Self::keep_code`].
-    fn keep_file(&mut self, file: CapIndex) -> Result<OwnedCap, FaasError> {
-        let size = Dataspace(file)
-            .info()
-            .map_err(|_| FaasError::InvalidPayload)?
-            .size;
-        self.keep_code(file, size)
-    }
-
-    /// A capability for a worker, with a label of its own.
-    fn minted(&self, sender: Sender, to: CapIndex) -> MapEntry {
-        MapEntry {
-            from: self.gate,
-            to,
-            rights: Rights::CLIENT,
-            grant: false,
-            label: sender.label(),
-        }
-    }
-
-    /// A dataspace with the code that neither the client nor anybody else can change or take away: that of a boot
-    /// module itself, else a copy.
-    fn keep_code(&mut self, code: CapIndex, length: u64) -> Result<OwnedCap, FaasError> {
-        let info = Dataspace(code).info().map_err(|_| FaasError::InvalidPayload)?;
-        if info.size < length {
-            return Err(FaasError::InvalidImage(ImageFault::TooLarge));
-        }
-        if info.sealed && info.fixed {
-            let copy = |slot| Task(CapIndex::TASK).map(&[MapEntry::copy(code, slot, Rights::READ)]);
-            return Slot::fill(copy).map_err(FaasError::from);
-        }
-        let too_large = |error| match error {
-            Error::NoMemory => FaasError::InvalidImage(ImageFault::TooLarge),
-            other => FaasError::from(other),
-        };
-        let copy = self.sealed_copy(code, length, self.account).map_err(too_large)?;
-        // The program owns the slot from now on; the pool gets another one.
-        let replacement = Slot::allocate().map_err(FaasError::from)?;
-        self.pool.push(replacement.filled().leak());
-        Ok(OwnedCap::adopt(copy))
     }
 }

@@ -254,6 +254,19 @@ impl Program {
         if self.told.is_some() { &SLOTS } else { &SLOTS[..1] }
     }
 
+    /// The code, and its length in bytes.
+    pub(crate) fn code(&self) -> (CapIndex, u64) {
+        (self.code.index(), self.code_bytes)
+    }
+
+    /// What lets a worker start threads, if its program can.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn scheduler(&self, launch: &loader::Launch<'_>) -> Result<Option<OwnedCap>, Error> {
+        self.told.as_ref().map(|told| told.scheduler(launch)).transpose()
+    }
+
     /// Makes a worker's task. `supervisor` is the gate and label that a program which is told something finds its
     /// supervisor by.
     pub(crate) fn launch(
@@ -267,25 +280,49 @@ impl Program {
         };
         let words: Vec<&str> = told.words.iter().map(String::as_str).collect();
         let variables: Vec<&str> = told.variables.iter().map(String::as_str).collect();
-        let caps = [
-            NamedCap {
-                name: SUPERVISOR_NAME,
-                cap: supervisor.0,
-                rights: Rights::CLIENT,
-                label: supervisor.1,
-            },
-            NamedCap {
-                name: CODE_NAME,
-                cap: self.code.index(),
-                rights: Rights::READ,
-                label: 0,
-            },
-        ];
+        let supervisor = named_supervisor(supervisor);
+        let code = NamedCap {
+            name: CODE_NAME,
+            cap: self.code.index(),
+            rights: Rights::READ,
+            label: 0,
+        };
+        let caps = [supervisor, code];
         let arguments = Arguments {
             arguments: &words,
             variables: &variables,
             caps: if told.has_code { &caps } else { &caps[..1] },
         };
+        self.launch_told(told, &arguments, launch, slots)
+    }
+
+    /// Makes the task of a worker that is told nothing of the function: it asks for the code when its program has started.
+    ///
+    /// # Errors
+    /// [`LoadError`]; for a program that is the code itself, [`LoadError::BadArguments`].
+    pub(crate) fn launch_runtime(
+        &self,
+        launch: &loader::Launch<'_>,
+        supervisor: (CapIndex, u64),
+        slots: Launched,
+    ) -> Result<(), LoadError> {
+        let told = self.told.as_ref().filter(|told| told.has_code);
+        let told = told.ok_or(LoadError::BadArguments)?;
+        let arguments = Arguments {
+            arguments: &[],
+            variables: &[],
+            caps: &[named_supervisor(supervisor)],
+        };
+        self.launch_told(told, &arguments, launch, slots)
+    }
+
+    fn launch_told(
+        &self,
+        told: &Told,
+        arguments: &Arguments<'_>,
+        launch: &loader::Launch<'_>,
+        slots: Launched,
+    ) -> Result<(), LoadError> {
         let scheduler = told.scheduler(launch).map_err(|error| LoadError::Kernel {
             step: Step::Start,
             error,
@@ -297,11 +334,21 @@ impl Program {
             Rights::CLIENT,
         ));
         let launch = loader::Launch {
-            arguments: Some(&arguments),
+            arguments: Some(arguments),
             capabilities: &capabilities,
             ..*launch
         };
         self.plan.launch(&launch, slots)
+    }
+}
+
+/// The capability by which a program finds its supervisor; the first of those with names.
+fn named_supervisor((cap, label): (CapIndex, u64)) -> NamedCap<'static> {
+    NamedCap {
+        name: SUPERVISOR_NAME,
+        cap,
+        rights: Rights::CLIENT,
+        label,
     }
 }
 

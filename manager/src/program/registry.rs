@@ -64,6 +64,7 @@ pub(crate) struct Registry {
     client_memory: u64,
     runtimes: &'static Runtimes,
     show_logs: bool,
+    spares: bool,
     /// Where seats' threads' faults go.
     fault_gate: OwnedCap,
     /// The seat whose capabilities are on their way to its client.
@@ -91,6 +92,7 @@ impl Registry {
             client_memory: options.client_memory.unwrap_or(left / count),
             runtimes: Box::leak(Box::new(Runtimes::from_rom())),
             show_logs: options.show_logs,
+            spares: options.spares,
             fault_gate: server::create_gate(FAULT_LABEL).map_err(failed("creating the fault gate"))?,
             offered: None,
             waiting: Vec::new(),
@@ -185,11 +187,15 @@ impl Registry {
             client: client.filled().leak(),
             scheduler: scheduler.filled().leak(),
         };
+        let mut limits = Limits::of_client(self.client_memory, self.seats.len());
+        if !self.spares {
+            limits.spare_memory = 0;
+        }
         let setup = Setup {
             index,
             cpu,
             slots,
-            limits: Limits::of_client(self.client_memory, self.seats.len()),
+            limits,
             runtimes: self.runtimes,
             show_logs: self.show_logs,
         };

@@ -337,6 +337,16 @@ impl Supervisor for Handler<'_> {
         let info = self.worker().and_then(|worker| self.service.function_of(worker));
         self.flushed(info)
     }
+
+    fn code(&mut self, _: Caller, utcb: &Utcb) -> Reply {
+        match self.worker() {
+            Ok(worker) => {
+                self.service.worker_asks_code(worker, self.reply);
+                Reply::Deferred
+            }
+            Err(error) => Reply::Now(SupervisorReply::code(utcb, Err(&error))),
+        }
+    }
 }
 
 impl Parent for Handler<'_> {

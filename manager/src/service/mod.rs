@@ -8,11 +8,13 @@
 //! stays until its result is fetched. A worker starts for one activation, as a clone of the action's image or from its
 //! file; when that is done it is destroyed or, in warm mode, idles until the next one.
 
+mod images;
 mod invoke;
 mod manage;
 mod observe;
 mod prepare;
 mod queue;
+mod spare;
 mod teardown;
 #[cfg(test)]
 mod tests;
@@ -34,6 +36,7 @@ use crate::pieces::Pieces;
 use crate::platform::Platform;
 use crate::preparation::Preparation;
 use crate::slab::Slab;
+use crate::spare::Spare;
 use crate::totals::Totals;
 use crate::worker::Worker;
 use alloc::boxed::Box;
@@ -51,7 +54,8 @@ pub struct Service<P: Platform> {
     images: Images<P::Image>,
     /// Images that only clones use which clients began themselves.
     lingering: Vec<u16>,
-    preparations: Slab<Preparation<P::Program>>,
+    preparations: Slab<Preparation<P::Program, P::Image>>,
+    spare: Spare<P::Image>,
     activations: Slab<Activation>,
     /// Short bodies of the activations, by their places.
     bodies: Pieces<ShortBody>,
@@ -97,6 +101,7 @@ impl<P: Platform> Service<P> {
             images: Images::new(limits.actions.saturating_add(limits.workers)),
             lingering: Vec::new(),
             preparations: Slab::new(limits.preparations),
+            spare: Spare::None,
             activations: Slab::new(limits.activations),
             bodies: Pieces::default(),
             workers: Slab::new(limits.workers),

@@ -27,7 +27,7 @@ impl<P: Platform> Service<P> {
             succeeded: self.totals.succeeded,
             failed: self.totals.failed,
             workers_started: self.totals.started,
-            workers_live: self.workers.len() as u64,
+            workers_live: (self.workers.len() - self.spare.starting()) as u64,
             workers_idle: self.idle_until.len() as u64,
             teardowns_pending: 0,
             actions: self.actions.len() as u64,
@@ -36,6 +36,7 @@ impl<P: Platform> Service<P> {
             image_bytes: self.images.bytes(),
             images_prepared: self.totals.prepared,
             images_evicted: self.totals.evicted,
+            spare_bytes: self.spare.bytes(),
             answered_directly: direct.answered,
             failed_directly: direct.failed,
         }

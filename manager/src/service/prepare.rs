@@ -4,18 +4,57 @@
 //! was given up meanwhile lets its invocations wait for a new one.
 
 use super::Service;
-use crate::action::{Action, ActionId, ImageUse, NONE, Settings};
+use crate::action::{ActionId, ImageUse, Settings};
 use crate::image::Frozen;
 use crate::label::WorkerId;
 use crate::platform::{Answer, FreezeError, Launch, LaunchError, Payer, Platform};
 use crate::preparation::{Preparation, Purpose};
 use crate::worker::{Worker, WorkerState};
 use interfaces::faas::{FaasError, FreezeFault};
-use interfaces::manifest::{Copying, StartMode};
+use interfaces::manifest::{Copying, Runtime, StartMode};
 use l4::CapIndex;
 
 /// What came of a preparation that did not fail.
-type Prepared<Memory> = Result<Frozen<Memory>, FreezeFault>;
+pub(super) type Prepared<Memory> = Result<Frozen<Memory>, FreezeFault>;
+
+/// How the worker of a preparation began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begun {
+    /// From the program's file.
+    Started,
+    /// From the spare runtime.
+    UponSpare,
+    /// From a stored snapshot: it waits already.
+    Loaded {
+        /// It ends with its first request.
+        is_single: bool,
+    },
+}
+
+/// Makes a worker of `program` in the way that has the least left to do.
+fn begin<P: Platform>(
+    platform: &mut P,
+    program: &P::Program,
+    spare: Option<&Frozen<P::Image>>,
+    launch: Launch,
+) -> Result<Begun, LaunchError> {
+    if let Some(is_single) = platform.load_stored(program, launch)? {
+        return Ok(Begun::Loaded { is_single });
+    }
+    if let Some(spare) = spare {
+        // The limit holds for the function with its runtime, whoever started that.
+        let own = Launch {
+            memory: launch.memory - spare.info.bytes,
+            ..launch
+        };
+        match platform.launch_upon(&spare.memory, program, own) {
+            // It takes less to start alone.
+            Err(LaunchError::LimitTooLow) => {}
+            launched => return launched.map(|()| Begun::UponSpare),
+        }
+    }
+    platform.launch(program, launch).map(|()| Begun::Started)
+}
 
 impl<P: Platform> Service<P> {
     /// Has an image prepared. If that can't even begin, whoever asked gets the error.
@@ -31,6 +70,8 @@ impl<P: Platform> Service<P> {
             purpose,
             new,
             worker: None,
+            layer: None,
+            is_alone: false,
             since: now,
             deadline,
         };
@@ -80,7 +121,7 @@ impl<P: Platform> Service<P> {
             // A stored snapshot's thread waits where a worker's does that asked for its first request.
             Ok(Some(id)) => self.freeze(id, index, None),
             Err(LaunchError::Later) => {
-                if !self.end_longest_idle() {
+                if !self.drop_spare() && !self.end_longest_idle() {
                     let action = self
                         .preparations
                         .get(index)
@@ -133,23 +174,17 @@ impl<P: Platform> Service<P> {
         let Some((settings, _, version)) = self.preparing(index) else {
             return Err(LaunchError::Refused(l4::Error::NotFound));
         };
-        let (memory, priority) = (settings.config.memory_bytes, settings.config.priority);
+        let config = &settings.config;
+        let (memory, priority, runtime) = (config.memory_bytes, config.priority, config.runtime);
         let action = self
             .preparations
             .get(index)
             .and_then(|preparation| preparation.purpose.action())
             .unwrap_or(ActionId::NONE);
         let worker = Worker {
-            generation,
             action,
             version,
-            state: WorkerState::Preparing(index),
-            payer: Payer::Client,
-            memory,
-            uses: 0,
-            is_single: false,
-            first_child: NONE,
-            image: NONE,
+            ..Worker::new(generation, WorkerState::Preparing(index), memory)
         };
         let place = self.workers.insert(worker).map_err(|_| LaunchError::Later)?;
         let launch = Launch {
@@ -165,24 +200,30 @@ impl<P: Platform> Service<P> {
             }) => Some(program),
             _ => self.actions.get(action).map(|action| &action.program),
         };
+        let is_alone = self
+            .preparations
+            .get(index)
+            .is_some_and(|preparation| preparation.is_alone);
+        let wants_spare = runtime == Runtime::Python && !is_alone;
+        let spare = self.spare.for_function(memory).filter(|_| wants_spare);
         let launched = match program {
-            Some(program) => match self.platform.load_stored(program, launch) {
-                Ok(None) => self.platform.launch(program, launch).map(|()| None),
-                loaded => loaded,
-            },
+            Some(program) => begin(&mut self.platform, program, spare, launch),
             None => Err(LaunchError::Refused(l4::Error::NotFound)),
         };
-        let loaded = launched.inspect_err(|_| {
+        let begun = launched.inspect_err(|_| {
             self.workers.remove(place);
         })?;
-        if let Some(worker) = self.workers.get_mut(place) {
-            worker.is_single = loaded == Some(true);
+        if let (Some(worker), Begun::Loaded { is_single }) = (self.workers.get_mut(place), begun) {
+            worker.is_single = is_single;
         }
         self.clear_log(place);
         if let Some(preparation) = self.preparations.get_mut(index) {
             preparation.worker = Some(place);
+            if begun == Begun::UponSpare {
+                preparation.layer = self.spare.take().map(|frozen| frozen.memory);
+            }
         }
-        Ok(loaded.map(|_| launch.worker))
+        Ok(matches!(begun, Begun::Loaded { .. }).then_some(launch.worker))
     }
 
     /// A worker that prepares an image asks for its first request, or was loaded as one that did: this is where clones of it will go on.
@@ -193,7 +234,8 @@ impl<P: Platform> Service<P> {
         let copying = self
             .preparing(index)
             .map_or(Copying::Lazy, |(settings, ..)| settings.config.copying);
-        let outcome = match self.platform.freeze(id.index, reply, copying) {
+        let mut layer = self.layer_of(index).and_then(Option::take);
+        let outcome = match self.platform.freeze(id.index, reply, copying, &mut layer) {
             Ok((image, mut info)) => {
                 info.is_loaded = reply.is_none();
                 // The task is the image now, and its account the image's.
@@ -218,8 +260,18 @@ impl<P: Platform> Service<P> {
                 Err(FaasError::MemoryLimit { limit_bytes })
             }
         };
+        if let Some(place) = self.layer_of(index) {
+            *place = layer;
+        }
         self.finish_preparation(index, outcome);
         self.serve_waiting();
+    }
+
+    /// The runtime that the worker of a preparation began from.
+    fn layer_of(&mut self, index: u16) -> Option<&mut Option<P::Image>> {
+        self.preparations
+            .get_mut(index)
+            .map(|preparation| &mut preparation.layer)
     }
 
     fn forget(&mut self, reply: Option<CapIndex>) {
@@ -230,6 +282,9 @@ impl<P: Platform> Service<P> {
 
     /// Ends a preparation, and its worker if there is one. Whoever waits gets to know.
     pub(super) fn finish_preparation(&mut self, index: u16, outcome: Result<Prepared<P::Image>, FaasError>) {
+        if self.starts_alone(index, &outcome) {
+            return self.begin_preparation(index);
+        }
         let Some(mut preparation) = self.preparations.remove(index) else {
             return self.drop_prepared(outcome);
         };
@@ -238,6 +293,10 @@ impl<P: Platform> Service<P> {
         if let Some(place) = preparation.worker.take() {
             self.log_preparation(place);
             self.end_worker(place);
+        }
+        if let Some(layer) = preparation.layer.take() {
+            // It was for this function.
+            self.platform.drop_image(layer);
         }
         let is_required = preparation
             .new
@@ -257,13 +316,38 @@ impl<P: Platform> Service<P> {
         }
     }
 
+    /// Whether a function that lacked memory is to start its runtime itself, as it began upon one that was started ahead: pages that
+    /// both have changed are there twice. So what becomes of it does not depend on that.
+    fn starts_alone(&mut self, index: u16, outcome: &Result<Prepared<P::Image>, FaasError>) -> bool {
+        let lacks_memory = matches!(
+            outcome,
+            Err(FaasError::MemoryLimit { .. }) | Ok(Err(FreezeFault::TooLarge))
+        );
+        let Some(preparation) = self.preparations.get_mut(index).filter(|_| lacks_memory) else {
+            return false;
+        };
+        let Some(layer) = preparation.layer.take() else {
+            return false;
+        };
+        preparation.is_alone = true;
+        if let Some(place) = preparation.worker.take() {
+            self.end_worker(place);
+        }
+        self.platform.drop_image(layer);
+        true
+    }
+
     /// Puts what was prepared to use.
-    fn use_prepared(&mut self, preparation: Preparation<P::Program>, prepared: Prepared<P::Image>) {
+    fn use_prepared(&mut self, preparation: Preparation<P::Program, P::Image>, prepared: Prepared<P::Image>) {
+        let is_started = matches!(&prepared, Ok(frozen) if !frozen.info.is_loaded);
         match (preparation.purpose, preparation.new) {
             (Purpose::Create { name, reply }, Some((settings, program))) => {
                 let created = self.insert_action(&name, settings, program);
                 if let Ok(id) = created {
                     self.install(id, prepared);
+                    if is_started {
+                        self.start_spare(id);
+                    }
                 } else {
                     self.drop_prepared(Ok(prepared));
                 }
@@ -274,6 +358,9 @@ impl<P: Platform> Service<P> {
                 let updated = self.replace(id, settings, program);
                 if updated.is_ok() {
                     self.install(id, prepared);
+                    if is_started {
+                        self.start_spare(id);
+                    }
                 } else {
                     self.drop_prepared(Ok(prepared));
                 }
@@ -294,7 +381,7 @@ impl<P: Platform> Service<P> {
     }
 
     /// Tells whoever waits for a preparation why there is none, and drops what was made for it.
-    pub(super) fn give_up(&mut self, preparation: Preparation<P::Program>, error: FaasError) {
+    pub(super) fn give_up(&mut self, preparation: Preparation<P::Program, P::Image>, error: FaasError) {
         match preparation.purpose {
             Purpose::Create { reply, .. } => self.platform.answer(reply, Answer::Created(Err(&error))),
             Purpose::Update { reply, .. } => self.platform.answer(reply, Answer::Updated(Err(&error))),
@@ -317,110 +404,6 @@ impl<P: Platform> Service<P> {
         action.image = ImageUse::Evicted;
         while let Some(index) = self.dequeue(id) {
             self.settle(index, Err(error.clone()));
-        }
-    }
-
-    /// Gives an action its image, and has its invocations begin from it.
-    fn install(&mut self, id: ActionId, prepared: Prepared<P::Image>) {
-        let image = match prepared {
-            Ok(frozen) => match self.images.insert(frozen, id) {
-                Ok(index) => {
-                    self.totals.prepared += 1;
-                    ImageUse::Ready(index)
-                }
-                Err(image) => {
-                    self.platform.drop_image(image);
-                    ImageUse::Evicted
-                }
-            },
-            Err(fault) => ImageUse::Impossible(fault),
-        };
-        if let Some(action) = self.actions.get_mut(id) {
-            action.image = image;
-        }
-        self.keep_within_budget(id);
-        self.serve(id);
-    }
-
-    /// Gives up images of others until all fit into what the client may use for them.
-    fn keep_within_budget(&mut self, but: ActionId) {
-        let budget = self.platform.image_budget();
-        while self.images.bytes() > budget && self.evict_one(but) {}
-    }
-
-    /// Gives up the image that has not been used for the longest time, but not that of one action. `false` if there is none.
-    pub(super) fn evict_one(&mut self, but: ActionId) -> bool {
-        let Some(index) = self.least_recently_used(but) else {
-            return false;
-        };
-        let action = self.images.get(index).map(|image| image.action);
-        if let Some(action) = action.and_then(|id| self.actions.get_mut(id)) {
-            action.image = ImageUse::Evicted;
-        }
-        self.totals.evicted += 1;
-        self.retire_image(index);
-        true
-    }
-
-    /// The current image, other than that of one action, that has not been used for the longest time. Calls that do not pass the
-    /// manager are seen here only: whoever is about to go and had any goes to the end of the list, once at most.
-    fn least_recently_used(&mut self, but: ActionId) -> Option<u16> {
-        for _ in 0..self.images.current() {
-            let index = self.images.least_recently_used(but)?;
-            let calls = self.platform.direct_calls(&self.images.get(index)?.frozen.memory);
-            let begun = calls.live + calls.answered + calls.failed;
-            if !self.images.note_direct_calls(index, begun) {
-                return Some(index);
-            }
-        }
-        self.images.least_recently_used(but)
-    }
-
-    /// Has no new workers begin from an image.
-    pub(super) fn retire_image(&mut self, index: u16) {
-        if let Some(image) = self.images.get_mut(index) {
-            self.platform.close(&mut image.frozen.memory);
-        }
-        if self.images.retire(index) {
-            self.drop_image_when_unused(index);
-        }
-    }
-
-    /// Drops an image that no worker of this service needs, now or when the last clone has ended that a client began itself.
-    fn drop_image_when_unused(&mut self, index: u16) {
-        let Some(image) = self.images.get(index) else {
-            return;
-        };
-        let calls = self.platform.direct_calls(&image.frozen.memory);
-        if calls.live > 0 {
-            self.lingering.push(index);
-            let now = self.platform.now();
-            self.retry_at = self.retry_at.min(now.saturating_add(self.limits.memory_retry_ns));
-        } else if let Some(memory) = self.images.remove(index) {
-            self.totals.answered_directly += calls.answered;
-            self.totals.failed_directly += calls.failed;
-            self.platform.drop_image(memory);
-        }
-    }
-
-    /// Drops images whose last clone has ended meanwhile.
-    pub(super) fn drop_lingering_images(&mut self) {
-        for index in core::mem::take(&mut self.lingering) {
-            self.drop_image_when_unused(index);
-        }
-    }
-
-    /// Forgets what an action's workers began from, as it is deleted or replaced.
-    pub(super) fn drop_image_of(&mut self, action: &Action<P::Program>) {
-        if let ImageUse::Ready(index) = action.image {
-            self.retire_image(index);
-        }
-    }
-
-    /// Notes that a worker has ended which began from this image, if it did from any.
-    pub(super) fn leave_image(&mut self, index: u16) {
-        if self.images.leave(index) {
-            self.drop_image_when_unused(index);
         }
     }
 

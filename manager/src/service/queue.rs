@@ -339,8 +339,9 @@ impl<P: Platform> Service<P> {
             }),
             LaunchError::Refused(error) => NotStarted::Failed(error.into()),
             LaunchError::Later => {
-                // Idle workers hold memory that nobody uses, and images can be prepared again.
-                if !self.end_longest_idle() && launch.payer == Payer::Client {
+                // A spare runtime and idle workers hold memory that nobody uses, and images can be prepared again.
+                let is_spared = launch.payer == Payer::Client && self.drop_spare();
+                if !is_spared && !self.end_longest_idle() && launch.payer == Payer::Client {
                     let own = self.activations.get(index).map(|activation| activation.action);
                     self.evict_one(own.unwrap_or(ActionId::NONE));
                 }

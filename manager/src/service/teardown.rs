@@ -7,6 +7,7 @@ use crate::body::{Body, Content, Sent};
 use crate::label::WorkerId;
 use crate::platform::{Answer, Platform};
 use crate::preparation::Purpose;
+use crate::spare::Spare;
 use crate::totals::Totals;
 use crate::worker::WorkerState;
 use alloc::collections::VecDeque;
@@ -75,6 +76,9 @@ impl<P: Platform> Service<P> {
         };
         self.cancel_children(worker.id(place));
         self.workers.remove(place);
+        if worker.state == WorkerState::Spare {
+            self.spare = Spare::None;
+        }
         self.unlink_idle(worker.action, place, worker.state);
         self.platform.destroy(place);
         self.leave_image(worker.image);
@@ -138,6 +142,9 @@ impl<P: Platform> Service<P> {
         if let Purpose::Create { reply, .. } | Purpose::Update { reply, .. } = preparation.purpose {
             self.platform.refuse(reply);
         }
+        if let Some(layer) = preparation.layer {
+            self.platform.drop_image(layer);
+        }
         if let Some((_, program)) = preparation.new {
             self.platform.unload(program);
         }
@@ -189,6 +196,7 @@ impl<P: Platform> Service<P> {
         for index in 0..self.preparations.places() {
             self.abandon_preparation(index);
         }
+        self.drop_spare();
         for place in 0..self.actions.places() {
             if let Some(action) = self.actions.at(place).and_then(|id| self.actions.remove(id)) {
                 self.drop_image_of(&action);

@@ -28,7 +28,7 @@ pub(crate) fn run(twins: &Twins<'_>, count: u64) -> Result<(), Fault> {
             letters = new_letters()?;
             plant_everywhere(twins, letters)?;
         }
-        let mut searchers = Vec::from([Twin::of_round(round)]);
+        let mut searchers = Vec::from([twins.of_round(round)]);
         if round.is_multiple_of(BOOT_EVERY) {
             searchers.push(Twin::Boot);
         }
@@ -63,9 +63,9 @@ fn would_be_found(twins: &Twins<'_>) -> Result<(), Fault> {
     }
 }
 
-/// Plants in clones of both functions and in a freshly loaded worker, in each in one that answers and in one that fails.
+/// Plants in clones of all functions and in a freshly loaded worker, in each in one that answers and in one that fails.
 fn plant_everywhere(twins: &Twins<'_>, letters: Letters) -> Result<(), Fault> {
-    for twin in [Twin::First, Twin::Second, Twin::Boot] {
+    for twin in twins.cloned().chain([Twin::Boot]) {
         plant(twins, twin, letters)?;
         let request = Order::Fault(letters).request(length(twins));
         if twins.ask(twin, &request).is_ok() || twins.ask_directly(twin, &request).is_ok() {

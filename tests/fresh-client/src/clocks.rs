@@ -1,6 +1,6 @@
 //! Clocks: what a clone reads lies between the client's readings before and after the call.
 
-use crate::twins::{Fault, Twin, Twins, lines, number};
+use crate::twins::{Fault, Twins, lines, number};
 use alloc::format;
 use core::ops::RangeInclusive;
 use l4re::{clock, println};
@@ -12,7 +12,7 @@ const ROUNDING_NS: u64 = 2_000;
 pub(crate) fn run(twins: &Twins<'_>, count: u64) -> Result<(), Fault> {
     let mut readings = 0u64;
     for round in 0..count {
-        let twin = Twin::of_round(round);
+        let twin = twins.of_round(round);
         let (start, start_wall) = (clock::now_ns(), clock::wall_clock_ns());
         let answer = twins.ask(twin, b"clocks")?;
         let (end, end_wall) = (clock::now_ns(), clock::wall_clock_ns());

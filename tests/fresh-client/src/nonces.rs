@@ -22,7 +22,7 @@ pub(crate) fn run(twins: &Twins<'_>, count: u64) -> Result<(), Fault> {
     let mut drawn = Drawn::default();
     let mut round = 0;
     while (drawn.values.len() as u64) < count {
-        let twin = Twin::of_round(round);
+        let twin = twins.of_round(round);
         let before = drawn.values.len();
         for (name, value) in lines(&twins.ask(twin, b"draw")?) {
             drawn.note(twin, name, value)?;
@@ -33,10 +33,11 @@ pub(crate) fn run(twins: &Twins<'_>, count: u64) -> Result<(), Fault> {
         round += 1;
     }
     println!(
-        "{}: {} values in {round} clones of two functions, no two alike; {} kinds are shared within a function",
+        "{}: {} values in {round} clones of {} functions, no two alike; {} kinds are shared within a function",
         twins.function,
         drawn.values.len(),
-        drawn.shared.len() / 2
+        twins.cloned().len(),
+        drawn.shared.len() / twins.cloned().len().max(1)
     );
     Ok(())
 }

@@ -1,13 +1,18 @@
-//! A function that was created twice, and once for each other start mode.
+//! A function that was created twice, once more upon a runtime that was started ahead if it has one, and once for each other start
+//! mode.
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::cell::Cell;
 use interfaces::faas::client::{ClientError, Response};
 use interfaces::faas::{ImageInfo, ImageState};
-use interfaces::manifest::StartMode;
+use interfaces::manifest::{Runtime, StartMode};
 use l4re::faas::{Function, FunctionError, RomFunction, Session};
-use l4re::println;
+use l4re::{clock, println};
+
+/// How often is looked whether a runtime is ready.
+const WAIT_NS: u64 = 1_000_000;
 
 /// Why a check failed, for people.
 pub(crate) type Fault = String;
@@ -19,6 +24,8 @@ pub(crate) enum Twin {
     First,
     /// So are these, of another image.
     Second,
+    /// So are these, of an image upon a runtime that was started before there was the function.
+    UponSpare,
     /// Its code is loaded each time.
     Boot,
     /// Its worker is kept.
@@ -26,11 +33,11 @@ pub(crate) enum Twin {
 }
 
 impl Twin {
-    const ALL: [Twin; 4] = [Twin::First, Twin::Second, Twin::Boot, Twin::Warm];
+    const ALL: [Twin; 5] = [Twin::First, Twin::Second, Twin::UponSpare, Twin::Boot, Twin::Warm];
 
     fn mode(self) -> StartMode {
         match self {
-            Twin::First | Twin::Second => StartMode::Snapshot,
+            Twin::First | Twin::Second | Twin::UponSpare => StartMode::Snapshot,
             Twin::Boot => StartMode::Boot,
             Twin::Warm => StartMode::Warm,
         }
@@ -43,22 +50,13 @@ impl Twin {
             _ => format!("{function}-{self:?}"),
         }
     }
-
-    /// The functions with clones in turn.
-    pub(crate) fn of_round(round: u64) -> Twin {
-        if round.is_multiple_of(2) {
-            Twin::First
-        } else {
-            Twin::Second
-        }
-    }
 }
 
 /// The functions, and the client that may invoke them.
 pub(crate) struct Twins<'a> {
     session: &'a Session,
-    /// The first two, as they are called without the manager.
-    direct: [Function<'a>; 2],
+    /// Those with clones, as they are called without the manager.
+    cloned: Vec<(Twin, Function<'a>)>,
     /// Invocations so far.
     asked: Cell<u64>,
     /// Those that were made as calls of `direct`.
@@ -72,7 +70,14 @@ impl<'a> Twins<'a> {
     pub(crate) fn create(session: &'a Session, function: &'a str) -> Result<Twins<'a>, FunctionError> {
         session.enter_core()?;
         let found = RomFunction::find(function)?;
+        let has_runtime = found.config().runtime == Runtime::Python;
+        let mut cloned = Vec::new();
         for twin in Twin::ALL {
+            match twin {
+                Twin::UponSpare if !has_runtime => continue,
+                Twin::UponSpare => await_spare(session)?,
+                _ => {}
+            }
             let mut config = found.config();
             config.mode = Some(twin.mode());
             let (name, environment) = (twin.name(function), &found.manifest.environment);
@@ -80,19 +85,37 @@ impl<'a> Twins<'a> {
                 Twin::First => session.create_function(&name, &found, config)?,
                 _ => session.create(&name, found.code(), config, environment)?,
             }
+            if twin.mode() == StartMode::Snapshot {
+                cloned.push((twin, session.function(&name)));
+            }
+        }
+        if has_runtime {
+            show_layers(session, function)?;
         }
         let first = session.describe(&Twin::First.name(function))?.image;
         if let ImageState::Ready(ImageInfo { is_loaded: true, .. }) = first {
-            println!("{function}: one of two begins from the snapshot in the boot image");
+            println!("{function}: the first one begins from the snapshot in the boot image");
         }
         Ok(Twins {
             session,
-            direct: [Twin::First, Twin::Second].map(|twin| session.function(&twin.name(function))),
+            cloned,
             asked: Cell::new(0),
             directly: Cell::new(0),
             last_mode: Cell::new(StartMode::Snapshot),
             function,
         })
+    }
+
+    /// The functions with clones in turn.
+    pub(crate) fn of_round(&self, round: u64) -> Twin {
+        let count = self.cloned.len().max(1) as u64;
+        let (twin, _) = self.cloned[(round % count) as usize];
+        twin
+    }
+
+    /// Those with clones.
+    pub(crate) fn cloned(&self) -> impl ExactSizeIterator<Item = Twin> {
+        self.cloned.iter().map(|(twin, _)| *twin)
     }
 
     /// How the worker of the last invocation began.
@@ -102,7 +125,11 @@ impl<'a> Twins<'a> {
 
     /// Clones that were begun and answered without the manager.
     pub(crate) fn without_manager(&self) -> u64 {
-        let by_manager = self.direct.iter().map(Function::calls_by_manager).sum();
+        let by_manager = self
+            .cloned
+            .iter()
+            .map(|(_, direct)| direct.calls_by_manager())
+            .sum();
         self.directly.get().saturating_sub(by_manager)
     }
 
@@ -110,13 +137,9 @@ impl<'a> Twins<'a> {
     /// twice without it where that is possible.
     pub(crate) fn ask(&self, twin: Twin, request: &[u8]) -> Result<String, Fault> {
         let turn = self.asked.replace(self.asked.get() + 1);
-        let direct = match twin {
-            Twin::First => self.direct.first(),
-            Twin::Second => self.direct.last(),
-            Twin::Boot | Twin::Warm => None,
-        };
+        let direct = self.cloned.iter().find(|(cloned, _)| *cloned == twin);
         let outcome = match direct {
-            Some(direct) if turn % 4 >= 2 => {
+            Some((_, direct)) if turn % 4 >= 2 => {
                 self.directly.update(|count| count + 1);
                 direct.invoke(request)
             }
@@ -140,6 +163,30 @@ impl<'a> Twins<'a> {
         }
         String::from_utf8(response.bytes).map_err(|error| format!("{twin:?}: {error}"))
     }
+}
+
+/// Waits until a runtime is ready for the next function. It starts when this core has nothing else to do.
+fn await_spare(session: &Session) -> Result<(), FunctionError> {
+    while session.actions().counters()?.spare_bytes == 0 {
+        clock::sleep(WAIT_NS);
+    }
+    Ok(())
+}
+
+/// Tells what the functions with clones are made of.
+fn show_layers(session: &Session, function: &str) -> Result<(), FunctionError> {
+    for twin in [Twin::First, Twin::Second, Twin::UponSpare] {
+        if let ImageState::Ready(info) = session.describe(&twin.name(function))?.image {
+            println!(
+                "{function}: {twin:?} has {} KiB, {} KiB of them a runtime's, {} below it, prepared in {} us",
+                info.bytes >> 10,
+                info.runtime_bytes >> 10,
+                info.depth,
+                info.prepare_ns / 1000
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Names and values of an answer.

@@ -74,6 +74,10 @@ impl Supervisor for Manager {
     fn function(&mut self, _: Caller) -> Result<interfaces::faas::FunctionInfo, FaasError> {
         Err(FaasError::NotPermitted)
     }
+
+    fn code(&mut self, _: Caller, utcb: &Utcb) -> Reply {
+        Reply::Now(SupervisorReply::code(utcb, Err(&FaasError::NotPermitted)))
+    }
 }
 
 type Gate = Loopback<Manager, fn(&mut Manager, &Received, &Utcb) -> Reply>;

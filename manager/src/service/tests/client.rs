@@ -52,6 +52,7 @@ pub(super) fn service() -> TestService {
             depth: 3,
             preparations: 2,
             prepare_ns: PREPARE_NS,
+            spare_memory: WORKER_MEMORY,
             memory_wait_ns: MEMORY_WAIT_NS,
             ..Limits::default()
         },
@@ -187,6 +188,13 @@ impl TestService {
         reply
     }
 
+    pub(super) fn asks_code(&mut self, id: WorkerId) -> CapIndex {
+        let reply = self.platform.reply();
+        self.worker_asks_code(id, reply);
+        self.check();
+        reply
+    }
+
     pub(super) fn done(&mut self, id: WorkerId, result: Sent<'_>) -> CapIndex {
         let reply = self.platform.reply();
         self.worker_done(id, reply, WorkerTimes::default(), Outcome::Result(result));
@@ -227,7 +235,7 @@ impl TestService {
         assert!(machine.replies.is_empty(), "unanswered: {:?}", machine.replies);
         assert!(machine.workers.is_empty() && machine.programs == 0 && machine.images.is_empty());
         assert!(self.activations.is_empty() && self.workers.is_empty());
-        assert!(self.preparations.is_empty() && self.images.is_empty());
+        assert!(self.preparations.is_empty() && self.images.is_empty() && self.spare.is_none());
         let places = [
             self.activations.places(),
             self.workers.places(),

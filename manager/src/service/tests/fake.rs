@@ -26,6 +26,7 @@ pub(super) enum Seen {
     },
     Failed(FaasError),
     Accepted(ActivationId),
+    Code(Result<CapIndex, FaasError>),
     Created(Result<(), FaasError>),
     Updated(Result<u32, FaasError>),
 }
@@ -46,6 +47,11 @@ pub(super) struct Machine {
     /// Live images with their places, and which of them a live worker began from.
     pub(super) images: BTreeSet<u32>,
     pub(super) began_from: BTreeMap<u16, u32>,
+    /// Runtimes that a live worker began from, by its place, and those below images.
+    pub(super) upon: BTreeMap<u16, u32>,
+    pub(super) below: BTreeMap<u32, u32>,
+    /// Workers that were started without code.
+    pub(super) runtimes: BTreeSet<u16>,
     /// What workers got that began from images, by their places.
     pub(super) requests: BTreeMap<u16, Seen>,
     /// Images whose gate clients hold, and those with a clone that a client began.
@@ -142,6 +148,7 @@ impl Machine {
                     body: self.body(body),
                 }
             }
+            Answer::Code(code) => Seen::Code(code.map(|(cap, _)| cap).map_err(Clone::clone)),
             Answer::Result(completion, body) => Seen::Result {
                 completion: *completion,
                 body: self.body(body),
@@ -259,6 +266,19 @@ impl Platform for Machine {
         Ok(())
     }
 
+    fn launch_runtime(&mut self, program: &CapIndex, launch: Launch) -> Result<(), LaunchError> {
+        self.launch(program, launch)?;
+        self.runtimes.insert(launch.worker.index);
+        Ok(())
+    }
+
+    fn launch_upon(&mut self, layer: &u32, program: &CapIndex, launch: Launch) -> Result<(), LaunchError> {
+        assert!(self.images.contains(layer), "a worker begins from what is gone");
+        self.launch(program, launch)?;
+        self.upon.insert(launch.worker.index, *layer);
+        Ok(())
+    }
+
     fn unused_snapshot(&self, program: &CapIndex) -> Option<RestoreFault> {
         self.stored_fault.filter(|_| !self.stored.contains(program))
     }
@@ -282,6 +302,7 @@ impl Platform for Machine {
         worker: u16,
         reply: Option<CapIndex>,
         copying: Copying,
+        layer: &mut Option<u32>,
     ) -> Result<(u32, ImageInfo), FreezeError> {
         if let Some(error) = self.refuse_freeze {
             return Err(error);
@@ -296,10 +317,21 @@ impl Platform for Machine {
         if copying == Copying::Eager {
             self.unrecorded.insert(image);
         }
-        let info = ImageInfo {
+        assert_eq!(self.upon.remove(&worker), *layer, "it began from another runtime");
+        self.runtimes.remove(&worker);
+        let mut info = ImageInfo {
             bytes: IMAGE_BYTES,
             ..ImageInfo::default()
         };
+        if let Some(layer) = layer.take() {
+            assert!(
+                self.below.values().all(|used| *used != layer),
+                "it is another function's"
+            );
+            self.below.insert(image, layer);
+            info.runtime_bytes = IMAGE_BYTES;
+            info.bytes += IMAGE_BYTES;
+        }
         Ok((image, info))
     }
 
@@ -360,7 +392,14 @@ impl Platform for Machine {
             self.began_from.values().all(|used| *used != image),
             "dropped while it is used"
         );
+        assert!(
+            self.upon.values().all(|used| *used != image),
+            "dropped while it is used"
+        );
         self.memory += IMAGE_BYTES;
+        if let Some(layer) = self.below.remove(&image) {
+            self.drop_image(layer);
+        }
     }
 
     fn is_full(&self) -> bool {
@@ -374,6 +413,8 @@ impl Platform for Machine {
     fn destroy(&mut self, worker: u16) {
         let launch = self.workers.remove(&worker).expect("destroyed twice");
         self.began_from.remove(&worker);
+        self.upon.remove(&worker);
+        self.runtimes.remove(&worker);
         let orphans = self
             .workers
             .values()

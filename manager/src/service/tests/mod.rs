@@ -7,12 +7,14 @@ mod nested;
 mod prepare;
 mod random;
 mod single;
+mod spare;
 mod stored;
 
 use super::Service;
 use crate::action::{ImageUse, NONE};
 use crate::activation::Stage;
 use crate::preparation::Purpose;
+use crate::spare::Spare;
 use crate::worker::WorkerState;
 use fake::Machine;
 
@@ -140,6 +142,20 @@ impl Service<Machine> {
                 None => assert_ne!(self.retry_at, l4::NEVER, "a preparation waits for nothing"),
             }
         }
+        let spares = self
+            .workers
+            .iter()
+            .filter(|(_, worker)| worker.state == WorkerState::Spare)
+            .map(|(place, _)| place);
+        let starting = match &self.spare {
+            Spare::Starting(place) => Some(*place),
+            Spare::Ready(frozen) => {
+                assert!(self.platform.images.contains(&frozen.memory));
+                None
+            }
+            Spare::None => None,
+        };
+        assert_eq!(spares.collect::<Vec<_>>(), Vec::from_iter(starting));
         let users = self
             .workers
             .iter()

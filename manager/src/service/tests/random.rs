@@ -8,7 +8,7 @@ use crate::limits::Limits;
 use crate::platform::{FreezeError, LaunchError};
 use crate::service::{Invocation, Outcome, Style};
 use interfaces::faas::{ActionConfig, FaasError, FreezeFault, InvokeOptions, WorkerTimes};
-use interfaces::manifest::StartMode;
+use interfaces::manifest::{Runtime, StartMode};
 use l4::CapIndex;
 use l4::exception::ExceptionFrame;
 use proptest::prelude::*;
@@ -31,6 +31,7 @@ enum Step {
         count: usize,
     },
     Ready(usize),
+    AsksCode(usize),
     Done {
         worker: usize,
         large: bool,
@@ -60,13 +61,14 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let name = 0..NAMES.len();
     prop_oneof![
-        2 => (name.clone(), 0..3u8).prop_map(|(name, mode)| Step::Create(name, mode)),
-        1 => (name.clone(), 0..3u8).prop_map(|(name, mode)| Step::Update(name, mode)),
+        2 => (name.clone(), 0..5u8).prop_map(|(name, kind)| Step::Create(name, kind)),
+        1 => (name.clone(), 0..5u8).prop_map(|(name, kind)| Step::Update(name, kind)),
         1 => name.clone().prop_map(Step::Delete),
         8 => (prop::option::of(0..6usize), name, any::<bool>(), any::<bool>())
             .prop_map(|(from, name, later, large)| Step::Invoke { from, name, later, large }),
         1 => (0..NAMES.len(), 1..12usize).prop_map(|(name, count)| Step::Burst { name, count }),
         8 => (0..6usize).prop_map(Step::Ready),
+        4 => (0..6usize).prop_map(Step::AsksCode),
         6 => (0..6usize, any::<bool>(), prop::bool::weighted(0.1))
             .prop_map(|(worker, large, too_large)| Step::Done { worker, large, too_large }),
         1 => (0..6usize).prop_map(Step::Failed),
@@ -85,11 +87,16 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn mode(number: u8) -> StartMode {
+/// A function of some kind.
+fn kind(number: u8) -> ActionConfig {
     match number {
-        0 => StartMode::Boot,
-        1 => StartMode::Warm,
-        _ => StartMode::Snapshot,
+        0 => config(StartMode::Boot),
+        1 => config(StartMode::Warm),
+        2 => config(StartMode::Snapshot),
+        _ => ActionConfig {
+            runtime: Runtime::Python,
+            ..config(StartMode::Snapshot)
+        },
     }
 }
 
@@ -145,6 +152,10 @@ fn take_from_worker(service: &mut TestService, step: Step) {
         Step::Ready(number) => {
             let worker = pick(service, number);
             service.ready(worker);
+        }
+        Step::AsksCode(number) => {
+            let worker = pick(service, number);
+            service.asks_code(worker);
         }
         Step::Done {
             worker,
@@ -207,8 +218,8 @@ fn sweep(service: &mut TestService) {
 
 fn take(service: &mut TestService, step: Step, calls: &mut Vec<CapIndex>) {
     match step {
-        Step::Create(name, number) => calls.push(service.begin_create(NAMES[name], config(mode(number)))),
-        Step::Update(name, number) => calls.push(service.begin_update(NAMES[name], config(mode(number)))),
+        Step::Create(name, number) => calls.push(service.begin_create(NAMES[name], kind(number))),
+        Step::Update(name, number) => calls.push(service.begin_update(NAMES[name], kind(number))),
         Step::Delete(name) => drop(service.delete(NAMES[name].as_bytes())),
         Step::Invoke {
             from,
@@ -238,7 +249,12 @@ fn take(service: &mut TestService, step: Step, calls: &mut Vec<CapIndex>) {
             }
         }
         Step::Burst { name, count } => burst(service, NAMES[name], count),
-        Step::Ready(_) | Step::Done { .. } | Step::Failed(_) | Step::Faulted(_) | Step::Logged(_) => {
+        Step::Ready(_)
+        | Step::AsksCode(_)
+        | Step::Done { .. }
+        | Step::Failed(_)
+        | Step::Faulted(_)
+        | Step::Logged(_) => {
             take_from_worker(service, step);
         }
         Step::Fetch {
@@ -289,7 +305,9 @@ proptest! {
         service.platform().now += 1_000_000;
         let returned: u64 = service.platform().returning.iter().filter(|(_, payer, _)| *payer == crate::platform::Payer::Client).map(|(_, _, bytes)| bytes).sum();
         let images = service.platform().images.len() as u64 * IMAGE_BYTES;
-        prop_assert_eq!(service.platform().memory + returned + images, 8 * WORKER_MEMORY);
+        // A runtime that never asks for code has its memory until somebody needs it.
+        let spare = service.platform().workers.len() as u64 * WORKER_MEMORY;
+        prop_assert_eq!(service.platform().memory + returned + images + spare, 8 * WORKER_MEMORY);
         service.close_and_check();
     }
 
