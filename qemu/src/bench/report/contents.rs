@@ -133,6 +133,24 @@ pub(super) const CHARTS: &[Chart] = &[
         ],
     },
     Chart {
+        title: "Layers of snapshots in Python",
+        text: "What a request to a function in Python costs, by where it begins: nowhere, behind the runtime (which is what the first \
+               request to a new function takes, its creation included), behind the function in a layer of its own, or behind both in \
+               one layer, with copies of the pages that earlier ones wrote or without.",
+        unit: "instructions",
+        bars: &[
+            ("loaded afresh", Aerie("invoke_python_boot")),
+            ("behind the runtime", Aerie("python_first_upon_spare")),
+            (
+                "behind runtime and function",
+                Aerie("invoke_python_upon_spare_lazy"),
+            ),
+            ("the same with its write set", Aerie("invoke_python_upon_spare")),
+            ("as one layer", Aerie("invoke_python_lazy")),
+            ("the same with its write set", Aerie("invoke_python")),
+        ],
+    },
+    Chart {
         title: "Memory of one that waits",
         text: "What the machine has less of when there is one more, page tables and the kernel's objects included.",
         unit: "KiB",
