@@ -9,11 +9,8 @@ use super::peer::{Peer, Setup};
 use crate::error::Error;
 use crate::machine::Accelerator;
 
-/// How often booting is measured; the median counts.
+/// How often boot and scaling are measured; the median counts.
 const REPETITIONS: usize = 5;
-
-/// How often scaling is measured; the best throughput of each number of clients counts.
-const ROUNDS: usize = 9;
 
 /// What the scaling is measured with, but for the number of threads.
 const SCALING_ARGUMENTS: &str = "--iterations=4000 --warmup=500 --mode=boot --format=json";
@@ -97,21 +94,24 @@ impl Session<'_> {
         Ok(lines::median(aerie).zip(lines::median(linux)))
     }
 
-    /// Throughput of one client, two and so on over that of one. Each round measures all of them. The best of all rounds counts: what
-    /// else the host does only takes away, and more so from several CPUs than from one.
+    /// Throughput of one client, two and so on over that of one, in medians. Each round measures all of them, so that a
+    /// host that changes its speed changes all.
     fn scaling(&self, images: &[PathBuf]) -> Result<Vec<f64>, Error> {
-        let mut best = vec![0.0; images.len()];
-        for _ in 0..ROUNDS {
-            for (index, (clients, image)) in (1..).zip(images).enumerate() {
+        let mut rounds = Vec::new();
+        for _ in 0..REPETITIONS {
+            let throughput = |(clients, image): (u32, &PathBuf)| {
                 let name = format!("aerie-{clients}-clients");
                 let machine = self.aerie(image, Accelerator::Tcg, clients.max(CPUS));
                 let console = self.run(&machine, &name)?;
-                let throughput =
-                    lines::throughput(&console).map_err(|error| Error::Failed(format!("{name}: {error}")))?;
-                best[index] = f64::max(best[index], throughput);
-            }
+                lines::throughput(&console).map_err(|error| Error::Failed(format!("{name}: {error}")))
+            };
+            let round: Vec<f64> = (1..).zip(images).map(throughput).collect::<Result<_, Error>>()?;
+            rounds.push(round);
         }
-        let one = best.first().copied().unwrap_or_default();
-        Ok(best.into_iter().map(|throughput| throughput / one).collect())
+        let factor = |at: usize| {
+            let factors = rounds.iter().map(|round| round[at] / round[0]).collect();
+            lines::median(factors).ok_or_else(|| Error::Failed("scaling was not measured".into()))
+        };
+        (0..images.len()).map(factor).collect()
     }
 }
