@@ -155,6 +155,8 @@ pub mod gate {
     pub const GET_INFO: u64 = 0x11;
     /// Ask a spawn gate for its counts.
     pub const COUNTS: u64 = 0x12;
+    /// Have a spawn gate count answers by how they begin: label and first word of each kind.
+    pub const TELL_APART: u64 = 0x13;
 }
 
 /// Operations of [`IRQ_CONTROL`].

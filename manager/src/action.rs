@@ -94,17 +94,13 @@ pub struct Action<Program> {
     pub succeeded: u64,
     /// Invocations that gave an error.
     pub failed: u64,
+    /// How many of both did without the manager.
+    pub answered_directly: u64,
 }
 
 impl<Program> Action<Program> {
-    /// What clients are told about it, `image` being the state of its image, of which so many calls were answered without
-    /// the manager, and `unused_snapshot` why its stored one is not used.
-    pub fn info(
-        &self,
-        image: ImageState,
-        answered_directly: u64,
-        unused_snapshot: Option<RestoreFault>,
-    ) -> ActionInfo {
+    /// What clients are told about it, `image` being the state of its image, and `unused_snapshot` why its stored one is not used.
+    pub fn info(&self, image: ImageState, unused_snapshot: Option<RestoreFault>) -> ActionInfo {
         ActionInfo {
             config: self.settings.config.clone(),
             version: self.version,
@@ -116,7 +112,7 @@ impl<Program> Action<Program> {
             queued: self.waiting.length,
             idle_workers: self.idle_count,
             image,
-            answered_directly,
+            answered_directly: self.answered_directly,
             unused_snapshot,
         }
     }
@@ -197,6 +193,7 @@ impl<Program> Actions<Program> {
             idle_count: 0,
             succeeded: 0,
             failed: 0,
+            answered_directly: 0,
         };
         match self.table.insert(action) {
             Ok(index) => {

@@ -1,6 +1,7 @@
 //! Images: functions that were stopped where they asked for their first request. Workers begin as clones of them.
 
 use crate::action::{ActionId, NONE};
+use crate::platform::DirectCalls;
 use crate::slab::Slab;
 use interfaces::faas::ImageInfo;
 
@@ -26,8 +27,10 @@ pub struct Image<Memory> {
     pub users: u32,
     /// New workers begin from it. Otherwise it goes with its last user.
     pub is_current: bool,
-    /// Clones that had begun without the manager when that was looked at last.
+    /// Clones that had begun without the manager when it was looked for the image that was not used for longest.
     begun_directly: u64,
+    /// Calls without the manager that were counted up to now.
+    pub counted: DirectCalls,
     /// Among the current images, the ones that were used next before and next after it.
     before: u16,
     after: u16,
@@ -77,6 +80,7 @@ impl<Memory> Images<Memory> {
             users: 0,
             is_current: true,
             begun_directly: 0,
+            counted: DirectCalls::default(),
             before: NONE,
             after: NONE,
         };
@@ -178,6 +182,11 @@ impl<Memory> Images<Memory> {
     pub fn remove(&mut self, index: u16) -> Option<Memory> {
         self.table.get(index).filter(|image| image.is_unneeded())?;
         self.table.remove(index).map(|image| image.frozen.memory)
+    }
+
+    /// Places of the table: all images are below.
+    pub fn places(&self) -> u16 {
+        self.table.places()
     }
 
     /// All images.

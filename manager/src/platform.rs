@@ -79,9 +79,11 @@ pub struct GateLimits {
 pub struct DirectCalls {
     /// Clones that there are now.
     pub live: u64,
-    /// Calls that were answered.
-    pub answered: u64,
-    /// Calls whose clone ended without an answer.
+    /// Clones that have begun.
+    pub begun: u64,
+    /// Calls that gave a result.
+    pub succeeded: u64,
+    /// Calls that gave an error, or whose clone ended without an answer.
     pub failed: u64,
 }
 

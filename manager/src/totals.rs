@@ -15,8 +15,8 @@ pub struct Totals {
     pub prepared: u64,
     /// Images that were given up for others.
     pub evicted: u64,
-    /// Calls without the manager that were answered, of images that are gone.
-    pub answered_directly: u64,
-    /// Calls without the manager whose clone ended without an answer, of images that are gone.
+    /// How many of `succeeded` were calls without the manager.
+    pub succeeded_directly: u64,
+    /// How many of `failed` were.
     pub failed_directly: u64,
 }

@@ -30,6 +30,15 @@ pub enum Answer {
 /// How the answer of a clone that has a result begins: label and first word. Whoever gives others has not done its work.
 pub const RESULT: (i64, u64) = (SupervisorInterface::PROTOCOL, 2);
 
+/// How answers begin that say how an invocation ended, a result first. The others are errors: what the function returned, its exit,
+/// and a request for a request. Whatever begins in another way is to be asked of the manager, which counts it.
+pub const OUTCOMES: [(i64, u64); 4] = [
+    RESULT,
+    (SupervisorInterface::PROTOCOL, 3),
+    (l4::protocol::PARENT, 0),
+    (SupervisorInterface::PROTOCOL, 1),
+];
+
 /// Writes a request into the UTCB. Returns its tag.
 pub fn request(utcb: &Utcb, payload: Payload<'_>) -> Tag {
     let (body, bytes): (Body, &[u8]) = match payload {

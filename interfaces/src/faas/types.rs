@@ -181,7 +181,7 @@ pub struct ActionInfo {
     pub idle_workers: u32,
     /// What workers begin from.
     pub image: ImageState,
-    /// Calls of this version that a clone answered without the manager; they are not among the ones above.
+    /// How many of these were calls that began a clone without the manager.
     pub answered_directly: u64,
     /// Why the stored snapshot that it was created with is not used.
     pub unused_snapshot: Option<RestoreFault>,
@@ -380,13 +380,13 @@ pub struct Counters {
     pub images_evicted: u64,
     /// Memory of the runtime that was started ahead for the next function, in bytes; 0 if there is none.
     pub spare_bytes: u64,
-    /// Calls that a clone answered without the manager, with a result or an error; not among `succeeded` and `failed`.
-    pub answered_directly: u64,
-    /// Calls without the manager whose clone ended without an answer.
+    /// How many of `succeeded` were calls that began a clone without the manager.
+    pub succeeded_directly: u64,
+    /// How many of `failed` were.
     pub failed_directly: u64,
 }
 
 words_in_order!(
     Counters: succeeded, failed, workers_started, workers_live, workers_idle, teardowns_pending, actions, activations,
-    images, image_bytes, images_prepared, images_evicted, spare_bytes, answered_directly, failed_directly
+    images, image_bytes, images_prepared, images_evicted, spare_bytes, succeeded_directly, failed_directly
 );

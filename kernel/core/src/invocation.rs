@@ -44,8 +44,8 @@ pub(crate) struct Terms {
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The clone answered.
-    Answered,
+    /// The clone answered. If that reached the caller whole: label and first word.
+    Answered(Option<(i64, u64)>),
     /// It ended without an answer.
     Failed(FailureReason),
     /// The caller does not wait any more.

@@ -23,8 +23,8 @@ pub use irq::Irq;
 pub use scheduler::{Placement, Scheduler, SchedulerInfo, Start};
 pub use snapshot::{Snapshot, SnapshotInfo, Spawn, spawn_words};
 pub use spawn_gate::{
-    CLONE_DEPTH_MAX, CLONE_HEAD_WORDS, CallFailure, CloneFailure, FailureReason, GateBinding, GateCounts,
-    SpawnGate, bind_words,
+    ANSWER_KINDS, CLONE_DEPTH_MAX, CLONE_HEAD_WORDS, CallFailure, CloneFailure, FailureReason, GateBinding,
+    GateCounts, SpawnGate, bind_words,
 };
 pub use storing::{CallRegisters, FOUND_MAX, ImagePages, Shown, StoredBacking, StoredRegion, stored_region};
 pub use task::{MapEntry, RegionInfo, Task};

@@ -8,6 +8,8 @@ use core::fmt;
 
 /// Words at the start of a request that the kernel writes: number, deadline, depth, and two of randomness.
 pub const CLONE_HEAD_WORDS: usize = 5;
+/// Most kinds of answers that a gate tells apart.
+pub const ANSWER_KINDS: usize = 4;
 /// Deepest invocation by way of spawn gates: calls of clones of clones.
 pub const CLONE_DEPTH_MAX: u64 = 8;
 
@@ -97,15 +99,18 @@ pub struct GateCounts {
     pub abandoned: u64,
     /// Clones that ended without an answer, by [`FailureReason`].
     pub failed: [u64; FailureReason::COUNT],
+    /// Answers of each kind that [`SpawnGate::tell_apart`] named, as far as they reached the caller whole.
+    pub kinds: [u64; ANSWER_KINDS],
 }
 
 impl GateCounts {
     /// Number of words.
-    pub const WORDS: usize = 5 + FailureReason::COUNT;
+    pub const WORDS: usize = 5 + FailureReason::COUNT + ANSWER_KINDS;
 
     /// The counts as the kernel tells them.
     pub fn to_words(self) -> [u64; Self::WORDS] {
         let [fault, deadline, quota, exited, destroyed] = self.failed;
+        let [first, second, third, fourth] = self.kinds;
         [
             self.live,
             self.started,
@@ -117,6 +122,10 @@ impl GateCounts {
             quota,
             exited,
             destroyed,
+            first,
+            second,
+            third,
+            fourth,
         ]
     }
 
@@ -128,14 +137,26 @@ impl GateCounts {
 
     /// The reverse of [`Self::to_words`].
     pub fn from_words(words: [u64; Self::WORDS]) -> GateCounts {
-        let [live, started, answered, refused, abandoned, failed @ ..] = words;
+        let [
+            live,
+            started,
+            answered,
+            refused,
+            abandoned,
+            ref failed @ ..,
+            first,
+            second,
+            third,
+            fourth,
+        ] = words;
         GateCounts {
             live,
             started,
             answered,
             refused,
             abandoned,
-            failed,
+            failed: *failed,
+            kinds: [first, second, third, fourth],
         }
     }
 }
@@ -150,6 +171,21 @@ impl SpawnGate {
         let mut words = [0; GateCounts::WORDS];
         Utcb::current().read(0, &mut words);
         Ok(GateCounts::from_words(words))
+    }
+
+    /// Has answers counted by how they begin from now on: by label and first word. A gate is told that once.
+    ///
+    /// # Errors
+    /// As [`Self::counts`]; [`Error::Invalid`] for none or more than [`ANSWER_KINDS`]; [`Error::Exists`] for the second time.
+    pub fn tell_apart(self, kinds: &[(i64, u64)]) -> Result<(), Error> {
+        let mut words = [0; 1 + 2 * ANSWER_KINDS];
+        words[0] = gate::TELL_APART;
+        let length = 1 + 2 * kinds.len();
+        let room = words.get_mut(1..length).ok_or(Error::Invalid)?;
+        for (pair, (label, first)) in room.chunks_exact_mut(2).zip(kinds) {
+            pair.copy_from_slice(&[*label as u64, *first]);
+        }
+        request(self.0, GATE, &words[..length]).map(drop)
     }
 
     /// The gate's label (server right).

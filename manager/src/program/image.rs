@@ -59,6 +59,7 @@ impl Image {
             label: 0,
         };
         let gate = Slot::fill(|slot| self.snapshot().bind(&binding, slot))?;
+        SpawnGate(gate.index()).tell_apart(&direct::OUTCOMES)?;
         Ok(self.gate.insert(gate).index())
     }
 
@@ -95,8 +96,9 @@ impl Image {
         match counts {
             Some(Ok(counts)) => DirectCalls {
                 live: counts.live,
-                answered: counts.answered,
-                failed: counts.failed.iter().sum(),
+                begun: counts.started,
+                succeeded: counts.kinds[0],
+                failed: counts.failed.iter().chain(&counts.kinds[1..]).sum(),
             },
             _ => DirectCalls::default(),
         }

@@ -57,8 +57,7 @@ impl<P: Platform> Service<P> {
         for _ in 0..self.images.current() {
             let index = self.images.least_recently_used(but)?;
             let calls = self.platform.direct_calls(&self.images.get(index)?.frozen.memory);
-            let begun = calls.live + calls.answered + calls.failed;
-            if !self.images.note_direct_calls(index, begun) {
+            if !self.images.note_direct_calls(index, calls.begun) {
                 return Some(index);
             }
         }
@@ -77,19 +76,37 @@ impl<P: Platform> Service<P> {
 
     /// Drops an image that no worker of this service needs, now or when the last clone has ended that a client began itself.
     fn drop_image_when_unused(&mut self, index: u16) {
-        let Some(image) = self.images.get(index) else {
-            return;
-        };
-        let calls = self.platform.direct_calls(&image.frozen.memory);
-        if calls.live > 0 {
+        let live = self.count_direct_calls(index);
+        if live > 0 {
             self.lingering.push(index);
             let now = self.platform.now();
             self.retry_at = self.retry_at.min(now.saturating_add(self.limits.memory_retry_ns));
         } else if let Some(memory) = self.images.remove(index) {
-            self.totals.answered_directly += calls.answered;
-            self.totals.failed_directly += calls.failed;
             self.platform.drop_image(memory);
         }
+    }
+
+    /// Counts what became of calls without the manager since the last time, as if they had passed it. Returns how many clones of
+    /// such calls there are now.
+    pub(super) fn count_direct_calls(&mut self, index: u16) -> u64 {
+        let Some(image) = self.images.get_mut(index) else {
+            return 0;
+        };
+        let calls = self.platform.direct_calls(&image.frozen.memory);
+        let before = core::mem::replace(&mut image.counted, calls);
+        let succeeded = calls.succeeded.saturating_sub(before.succeeded);
+        let failed = calls.failed.saturating_sub(before.failed);
+        self.totals.succeeded += succeeded;
+        self.totals.failed += failed;
+        self.totals.succeeded_directly += succeeded;
+        self.totals.failed_directly += failed;
+        // The calls of a version that was replaced are the action's too.
+        if let Some(action) = self.actions.get_mut(image.action) {
+            action.succeeded += succeeded;
+            action.failed += failed;
+            action.answered_directly += succeeded + failed;
+        }
+        calls.live
     }
 
     /// Drops images whose last clone has ended meanwhile.

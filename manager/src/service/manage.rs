@@ -232,6 +232,9 @@ impl<P: Platform> Service<P> {
     /// [`FaasError::UnknownAction`].
     pub fn describe(&mut self, name: &[u8]) -> Result<ActionInfo, FaasError> {
         let id = self.find(name)?;
+        if let Some(ImageUse::Ready(index)) = self.actions.get(id).map(|action| action.image) {
+            self.count_direct_calls(index);
+        }
         let action = self.actions.get(id).ok_or(FaasError::UnknownAction)?;
         let unused = self.platform.unused_snapshot(&action.program);
         let image = match action.image {
@@ -240,18 +243,14 @@ impl<P: Platform> Service<P> {
             ImageUse::Evicted => ImageState::Evicted,
             ImageUse::Preparing => ImageState::Preparing,
             ImageUse::Ready(index) => match self.images.get(index) {
-                Some(image) => {
-                    let calls = self.platform.direct_calls(&image.frozen.memory);
-                    let info = ImageInfo {
-                        written: self.platform.written(&image.frozen.memory),
-                        ..image.frozen.info
-                    };
-                    return Ok(action.info(ImageState::Ready(info), calls.answered, unused));
-                }
+                Some(image) => ImageState::Ready(ImageInfo {
+                    written: self.platform.written(&image.frozen.memory),
+                    ..image.frozen.info
+                }),
                 None => ImageState::Evicted,
             },
         };
-        Ok(action.info(image, 0, unused))
+        Ok(action.info(image, unused))
     }
 
     /// Writes an action's image to a dataspace, which is used up, and returns the length of it all. If that is more than the

@@ -5,7 +5,7 @@ use crate::action::Settings;
 use crate::activation::{Caller, Stage, parse_number};
 use crate::label::WorkerId;
 use crate::log_tail::LogTail;
-use crate::platform::{DirectCalls, Platform};
+use crate::platform::Platform;
 use crate::totals::Totals;
 use crate::worker::{Worker, WorkerState};
 use interfaces::faas::{ActivationId, Counters, FaasError, FunctionInfo};
@@ -13,15 +13,8 @@ use interfaces::faas::{ActivationId, Counters, FaasError, FunctionInfo};
 impl<P: Platform> Service<P> {
     /// What happened so far, and what there is now. Teardowns are the machine's matter.
     pub fn counters(&mut self) -> Counters {
-        let mut direct = DirectCalls {
-            live: 0,
-            answered: self.totals.answered_directly,
-            failed: self.totals.failed_directly,
-        };
-        for (_, image) in self.images.iter() {
-            let calls = self.platform.direct_calls(&image.frozen.memory);
-            direct.answered += calls.answered;
-            direct.failed += calls.failed;
+        for index in 0..self.images.places() {
+            self.count_direct_calls(index);
         }
         Counters {
             succeeded: self.totals.succeeded,
@@ -37,8 +30,8 @@ impl<P: Platform> Service<P> {
             images_prepared: self.totals.prepared,
             images_evicted: self.totals.evicted,
             spare_bytes: self.spare.bytes(),
-            answered_directly: direct.answered,
-            failed_directly: direct.failed,
+            succeeded_directly: self.totals.succeeded_directly,
+            failed_directly: self.totals.failed_directly,
         }
     }
 

@@ -32,6 +32,7 @@ pub(crate) fn run(twins: &Twins<'_>, count: u64) -> Result<(), Fault> {
         }
         round += 1;
     }
+    twins.check_counters()?;
     println!(
         "{}: {} values in {round} clones of {} functions, no two alike; {} kinds are shared within a function",
         twins.function,

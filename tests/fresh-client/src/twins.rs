@@ -133,6 +133,29 @@ impl<'a> Twins<'a> {
         self.directly.get().saturating_sub(by_manager)
     }
 
+    /// Makes sure that each request was counted once, whichever way it went, if all were answered with [`Self::ask`].
+    pub(crate) fn check_counters(&self) -> Result<(), Fault> {
+        let counters = self.session.actions().counters();
+        let counters = counters.map_err(|error| format!("no counters: {error}"))?;
+        let mut of_actions = (0, 0);
+        for (twin, _) in &self.cloned {
+            let info = self.session.describe(&twin.name(self.function));
+            let info = info.map_err(|error| format!("{twin:?}: {error}"))?;
+            of_actions.0 += info.succeeded;
+            of_actions.1 += info.answered_directly;
+        }
+        let expected = (self.asked.get(), self.without_manager());
+        if (counters.succeeded, counters.succeeded_directly) != expected
+            || of_actions != expected
+            || counters.failed != 0
+        {
+            return Err(format!(
+                "of {expected:?} requests {of_actions:?} were counted: {counters:?}"
+            ));
+        }
+        Ok(())
+    }
+
     /// Invokes one of them, whose answer is a text, and makes sure that it began as it should: twice by the manager, then
     /// twice without it where that is possible.
     pub(crate) fn ask(&self, twin: Twin, request: &[u8]) -> Result<String, Fault> {

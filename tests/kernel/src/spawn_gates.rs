@@ -7,7 +7,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicI64, Ordering};
 use l4::object::{
-    CLONE_DEPTH_MAX, CLONE_HEAD_WORDS, CallFailure, CloneFailure, FailureReason, GateBinding, SpawnGate, Task,
+    ANSWER_KINDS, CLONE_DEPTH_MAX, CLONE_HEAD_WORDS, CallFailure, CloneFailure, FailureReason, GateBinding,
+    SpawnGate, Task,
 };
 use l4::{CapIndex, Error, IpcError, NEVER, Tag, Utcb, syscall};
 use l4re::{Slot, clock, server};
@@ -15,6 +16,7 @@ use l4re::{Slot, clock, server};
 pub(crate) const TESTS: &[Test] = tests![spawn_gates:
     a_call_is_answered_by_a_clone,
     a_clone_answers_in_every_form,
+    answers_are_counted_by_how_they_begin,
     capabilities_travel_both_ways,
     what_is_no_call_is_refused,
     bindings_are_checked,
@@ -82,6 +84,32 @@ fn a_clone_answers_in_every_form() -> TestResult {
     let (limit, used) = (Utcb::current().word(0), Utcb::current().word(1));
     check_eq!(limit, MEMORY_PAGES);
     check!(used > 0 && used <= 24);
+    Ok(())
+}
+
+fn answers_are_counted_by_how_they_begin() -> TestResult {
+    let template = Template::new()?;
+    let gate = template.gate()?;
+    let counted = SpawnGate(gate.cap.index());
+    let kinds = [(ANSWER, 0x55), (ANSWER, 0x56)];
+    check_eq!(counted.tell_apart(&[]), Err(Error::Invalid));
+    check_eq!(
+        counted.tell_apart(&[kinds[0]; ANSWER_KINDS + 1]),
+        Err(Error::Invalid)
+    );
+    check_eq!(gate.call(Do::AnswerBySend, 0x55), Ok(0x55));
+    check_eq!(counted.tell_apart(&kinds), Ok(()));
+    check_eq!(counted.tell_apart(&kinds), Err(Error::Exists));
+    for (command, argument) in [
+        (Do::AnswerBySend, 0x55),
+        (Do::AnswerByReply, 0x56),
+        (Do::AnswerByReply, 0x55),
+        (Do::AnswerBySend, 0x57),
+    ] {
+        check_eq!(gate.call(command, argument), Ok(argument));
+    }
+    let counts = gate.settled()?;
+    check_eq!((counts.answered, counts.kinds), (5, [2, 1, 0, 0]));
     Ok(())
 }
 

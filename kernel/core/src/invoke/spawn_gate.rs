@@ -1,6 +1,6 @@
 //! Spawn gates: binding one to a snapshot, and the call of one, which begins a clone that is to answer.
 
-use super::call::{Call, Outcome};
+use super::call::{Call, DONE, Outcome};
 use super::factory::gate_label;
 use super::scheduler::{Placement, placement};
 use super::spawn::{copy_ahead, high, hold_own, low, reclaim};
@@ -15,7 +15,7 @@ use crate::objects::{Scheduler, Snapshot, SpawnBinding, SpawnGate, Task};
 use crate::reaper;
 use crate::thread::Thread;
 use crate::timeout::has_passed;
-use l4::object::{CLONE_DEPTH_MAX, CLONE_HEAD_WORDS, bind_words as words};
+use l4::object::{ANSWER_KINDS, CLONE_DEPTH_MAX, CLONE_HEAD_WORDS, bind_words as words};
 use l4::protocol::gate;
 use l4::{CapIndex, Error, IpcError, NEVER, PAGE_SIZE, Rights, Tag, utcb};
 
@@ -70,8 +70,24 @@ pub(super) fn operate(call: &Call) -> Result<Outcome, Error> {
     match call.word(0)? {
         gate::GET_INFO => call.answer(&[target.binding().label]),
         gate::COUNTS => call.answer(&target.counts().to_words()),
+        gate::TELL_APART => tell_apart(call, target),
         _ => Err(Error::NoSystemCall),
     }
+}
+
+/// Says how answers begin that are to be counted apart: from word 1 on, label and first word of each kind.
+fn tell_apart(call: &Call, gate: Ref<SpawnGate>) -> Result<Outcome, Error> {
+    let mut begins = [(0, 0); ANSWER_KINDS];
+    let pairs = call.words() - 1;
+    let given = begins.get_mut(..pairs / 2).ok_or(Error::Invalid)?;
+    if !pairs.is_multiple_of(2) {
+        return Err(Error::Invalid);
+    }
+    for (index, begin) in given.iter_mut().enumerate() {
+        *begin = (call.word(1 + 2 * index)? as i64, call.word(2 + 2 * index)?);
+    }
+    gate.tell_apart(given)?;
+    DONE
 }
 
 /// Why no clone was begun.

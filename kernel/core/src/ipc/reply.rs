@@ -94,8 +94,10 @@ pub(crate) fn reply(thread: Ref<Thread>, slot: Option<&Slot>, tag: Tag) -> Resul
     };
     let delivered = deliver(&domain, thread, caller, &sending);
     if let Content::Invocation(task) = content {
-        task.note_answer(tag, || thread.utcb().get(0));
-        conclude(&domain, caller, task, Outcome::Answered);
+        let first = || thread.utcb().get(0);
+        task.note_answer(tag, first);
+        let begin = (delivered.is_ok() && tag.words() > 0).then(|| (tag.label(), first()));
+        conclude(&domain, caller, task, Outcome::Answered(begin));
         return Ok(invocation::end_answerer(&domain, thread, caller));
     }
     schedule::wake(&domain, caller);

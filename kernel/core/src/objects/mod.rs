@@ -1,6 +1,7 @@
 //! The kernel objects that are not a folder of their own, and how objects of each kind end.
 #![expect(unsafe_code, reason = "freeing objects")]
 
+mod answer_kinds;
 mod binding;
 mod gate;
 mod irq;

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "an object's type is vouched for")]
 
 use super::Snapshot;
+use super::answer_kinds::AnswerKinds;
 use crate::account::Account;
 use crate::capability::{self, Slot, SlotState};
 use crate::invocation::Outcome;
@@ -48,6 +49,7 @@ pub struct SpawnGate {
     refused: AtomicU64,
     abandoned: AtomicU64,
     failed: [AtomicU64; FailureReason::COUNT],
+    kinds: AnswerKinds,
     /// Accounts of the clones.
     clones: SpinLock<AtomicPtr<Account>>,
     /// [`OVER`] and [`TAKES_ALONG`], in one word: who sets the second of them goes on with the end, and nobody else.
@@ -79,6 +81,7 @@ impl SpawnGate {
             refused: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
             failed: [const { AtomicU64::new(0) }; FailureReason::COUNT],
+            kinds: AnswerKinds::new(),
             clones: SpinLock::new(Rank::Clones, AtomicPtr::new(core::ptr::null_mut())),
             end: AtomicU8::new(0),
         })?;
@@ -148,7 +151,12 @@ impl SpawnGate {
     /// Counts how a call ended, and tells the watcher of failures.
     pub(crate) fn count(&self, outcome: Outcome) {
         let counter = match outcome {
-            Outcome::Answered => &self.answered,
+            Outcome::Answered(begin) => {
+                if let Some(begin) = begin {
+                    self.kinds.count(begin);
+                }
+                &self.answered
+            }
             Outcome::Abandoned => &self.abandoned,
             Outcome::Failed(reason) => &self.failed[reason as usize],
         };
@@ -168,7 +176,16 @@ impl SpawnGate {
             refused: read(&self.refused),
             abandoned: read(&self.abandoned),
             failed: core::array::from_fn(|reason| read(&self.failed[reason])),
+            kinds: self.kinds.counts(),
         }
+    }
+
+    /// Has answers counted by how they begin from now on.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for no kinds, or too many; [`Error::Exists`] for the second time.
+    pub(crate) fn tell_apart(&self, begins: &[(i64, u64)]) -> Result<(), Error> {
+        self.kinds.tell_apart(begins)
     }
 
     /// Enters the account of a clone that was let in.

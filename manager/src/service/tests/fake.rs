@@ -378,9 +378,12 @@ impl Platform for Machine {
     }
 
     fn direct_calls(&mut self, image: &u32) -> DirectCalls {
+        let live = u64::from(self.direct.contains(image));
+        let succeeded = self.answered.get(image).copied().unwrap_or_default();
         DirectCalls {
-            live: u64::from(self.direct.contains(image)),
-            answered: self.answered.get(image).copied().unwrap_or_default(),
+            live,
+            begun: live + succeeded,
+            succeeded,
             failed: 0,
         }
     }

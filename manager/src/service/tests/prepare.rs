@@ -375,7 +375,30 @@ fn an_image_stays_until_the_last_clone_that_a_client_began_has_ended() {
     service.platform().direct.clear();
     service.pass(1_000_000);
     assert!(!service.platform().images.contains(&image));
-    assert_eq!(service.counters().answered_directly, 3);
+    assert_eq!(service.counters().succeeded_directly, 3);
+    service.close_and_check();
+}
+
+#[test]
+fn calls_without_the_manager_are_counted_as_others_are() {
+    let mut service = service().with_action("f", snapshot());
+    let image = service.open(b"f").unwrap().gate.unwrap().index().0;
+    call_and_finish(&mut service, "f");
+    for calls in [2, 2, 5] {
+        service.platform().answered.insert(image, calls);
+        let (info, counters) = (service.describe(b"f").unwrap(), service.counters());
+        assert_eq!((info.succeeded, info.answered_directly), (1 + calls, calls));
+        assert_eq!(
+            (counters.succeeded, counters.succeeded_directly),
+            (1 + calls, calls)
+        );
+    }
+    // What an image was used for is not forgotten with it.
+    service.platform().answered.insert(image, 7);
+    assert_eq!(service.update_action("f", snapshot()), Ok(2));
+    let (info, counters) = (service.describe(b"f").unwrap(), service.counters());
+    assert_eq!((info.succeeded, info.answered_directly), (8, 7));
+    assert_eq!((counters.succeeded, counters.failed_directly), (8, 0));
     service.close_and_check();
 }
 
