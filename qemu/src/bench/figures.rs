@@ -127,6 +127,8 @@ const fn ratio(name: &'static str, what: &'static str, goal: Goal) -> Figure {
 pub(super) const BOOT_RATIO: &str = "boot_ratio";
 /// Throughput of two clients over that of one.
 pub(super) const SCALING: &str = "scaling_2";
+/// The same of two machines that run at once.
+pub(super) const SCALING_OF_HOST: &str = "scaling_2_host";
 
 /// Time of Linux's shortest way to a fresh process over that of a function from its snapshot.
 const COLD_TIME_RATIO: &str = "cold_time_ratio";
@@ -194,16 +196,16 @@ pub(super) const FIGURES: &[Figure] = &[
         &[("vfork+exec of the same", "stream")]),
     instructions("invoke_python", "no-op function in Python, from its snapshot: call to reply", 100_000.0, PYTHON),
     shown("invoke_python_lazy", "the same without a write set", PYTHON),
-    shown("invoke_python_upon_spare", "the same upon a runtime that was started ahead", PYTHON),
-    shown("invoke_python_upon_spare_lazy", "the same without a write set", PYTHON),
+    shown("invoke_python_spare", "the same upon a runtime that was started ahead", PYTHON),
+    shown("invoke_python_spare_lazy", "the same without a write set", PYTHON),
     shown("invoke_python_boot", "the same, loaded afresh", PYTHON),
     shown("invoke_python_warm", "the same, kept", &[("CPython, kept process", "cpython_warm")]),
     instructions("python_first_packed",
         "function in Python, from the snapshot in the boot image: creation to first reply", 4_000_000.0, &[]),
-    instructions("python_first_upon_spare", "the same, upon a runtime that was started ahead", 4_000_000.0, &[]),
+    instructions("python_first_spare", "the same, upon a runtime that was started ahead", 4_000_000.0, &[]),
     shown("python_first_started", "the same, interpreter and function started", &[]),
     kibibytes("python_image_kib", "its snapshot", 6_000.0, &[]),
-    kibibytes("python_image_upon_spare_kib", "its snapshot upon a runtime that was started ahead, with that", 7_500.0, &[]),
+    kibibytes("python_image_spare_kib", "its snapshot upon a runtime that was started ahead, with that", 7_500.0, &[]),
     kibibytes("clone_memory_python_kib", "a waiting clone of it, all told", 256.0,
         &[("CPython, child of a zygote", "cpython_child")]),
     shown("clone_wake_python", "200 of them woken once each, by the manager: one of them", &[]),
@@ -219,6 +221,10 @@ pub(super) const FIGURES: &[Figure] = &[
     }.aiming(Goal::AtLeast(12.0)),
     ratio(SCALING, "throughput of two clients on two CPUs over that of one", Goal::AtLeast(1.75))
         .aiming(Goal::AtLeast(1.8)),
+    Figure {
+        goal: None,
+        ..ratio(SCALING_OF_HOST, "the same of two machines at once, one client each: what the host has", Goal::AtLeast(1.0))
+    },
 ];
 
 /// Time to boot, in [`TIMES`] and the results.

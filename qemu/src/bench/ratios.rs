@@ -1,8 +1,10 @@
 //! Figures that exist in time only, as ratios: booting, and what several CPUs do.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::thread;
 
-use super::figures::{BOOT, BOOT_RATIO, Pair, Ratios, SCALING};
+use super::figures::{BOOT, BOOT_RATIO, Pair, Ratios, SCALING, SCALING_OF_HOST};
 use super::lines::{self, Point};
 use super::machines::Session;
 use super::peer::{Peer, Setup};
@@ -65,7 +67,10 @@ impl Session<'_> {
             timed.aerie.figures.insert(BOOT.to_owned(), aerie);
             timed.linux.figures.insert(BOOT.to_owned(), linux);
         }
-        let factors = self.attempt(self.scaling(clients))?;
+        let mut factors = self.attempt(self.scaling(clients))?;
+        if let Some(apart) = factors.pop() {
+            ratios.insert(SCALING_OF_HOST.to_owned(), apart);
+        }
         for (clients, factor) in (1..).zip(&factors) {
             timed.aerie.points.push(Point {
                 series: "scaling".into(),
@@ -94,24 +99,51 @@ impl Session<'_> {
         Ok(lines::median(aerie).zip(lines::median(linux)))
     }
 
-    /// Throughput of one client, two and so on over that of one, in medians. Each round measures all of them, so that a
-    /// host that changes its speed changes all.
+    /// Throughput of one client, two and so on over that of one, in medians; the last is that of two machines with one client each
+    /// that run at once, which nothing but the host connects. Each round measures all of them, so that a host that changes its
+    /// speed changes all.
     fn scaling(&self, images: &[PathBuf]) -> Result<Vec<f64>, Error> {
         let mut rounds = Vec::new();
         for _ in 0..REPETITIONS {
             let throughput = |(clients, image): (u32, &PathBuf)| {
-                let name = format!("aerie-{clients}-clients");
-                let machine = self.aerie(image, Accelerator::Tcg, clients.max(CPUS));
-                let console = self.run(&machine, &name)?;
-                lines::throughput(&console).map_err(|error| Error::Failed(format!("{name}: {error}")))
+                self.throughput(image, clients.max(CPUS), &format!("aerie-{clients}-clients"))
             };
-            let round: Vec<f64> = (1..).zip(images).map(throughput).collect::<Result<_, Error>>()?;
+            let mut round: Vec<f64> = (1..).zip(images).map(throughput).collect::<Result<_, Error>>()?;
+            round.push(self.throughput_apart(&images[0])?);
             rounds.push(round);
         }
         let factor = |at: usize| {
             let factors = rounds.iter().map(|round| round[at] / round[0]).collect();
             lines::median(factors).ok_or_else(|| Error::Failed("scaling was not measured".into()))
         };
-        (0..images.len()).map(factor).collect()
+        (0..=images.len()).map(factor).collect()
+    }
+
+    /// Invocations a second.
+    fn throughput(&self, image: &Path, cpus: u32, name: &str) -> Result<f64, Error> {
+        let console = self.run(&self.aerie(image, Accelerator::Tcg, cpus), name)?;
+        lines::throughput(&console).map_err(|error| Error::Failed(format!("{name}: {error}")))
+    }
+
+    /// The same of two machines at once, together.
+    fn throughput_apart(&self, image: &Path) -> Result<f64, Error> {
+        let (project, qemu, folder, interrupt) = (self.project, self.qemu, &self.folder, &self.interrupt);
+        thread::scope(|scope| {
+            let other = scope.spawn(move || {
+                let session = Session {
+                    project,
+                    qemu,
+                    folder: folder.clone(),
+                    interrupt: interrupt.clone(),
+                    problems: RefCell::default(),
+                };
+                session.throughput(image, CPUS, "aerie-apart-2")
+            });
+            let one = self.throughput(image, CPUS, "aerie-apart-1");
+            let other = other
+                .join()
+                .map_err(|_| Error::Failed("a thread of the tool panicked".into()))?;
+            Ok(one? + other?)
+        })
     }
 }

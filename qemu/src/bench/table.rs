@@ -7,7 +7,7 @@ use super::figures::{Goal, Row};
 /// The table. The ratio says how many times as much Linux needs.
 pub(super) fn table(rows: &[Row]) -> String {
     let mut text = format!(
-        "{:<28}{:<14}{:>12}{:>12}{:>13}  {:<27}{}\n",
+        "{:<30}{:<14}{:>12}{:>12}{:>13}  {:<27}{}\n",
         "name", "unit", "Aerie", "Linux", "Linux/Aerie", "Linux operation", "goal"
     );
     for row in rows {
@@ -16,7 +16,7 @@ pub(super) fn table(rows: &[Row]) -> String {
             None => ("–".to_owned(), "–".to_owned()),
         };
         let line = format!(
-            "{:<28}{:<14}{:>12}{:>12}{:>13}  {:<27}{}",
+            "{:<30}{:<14}{:>12}{:>12}{:>13}  {:<27}{}",
             row.name,
             row.unit,
             number(row.value),

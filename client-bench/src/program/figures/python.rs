@@ -47,13 +47,13 @@ pub(super) fn measure(machine: &Machine, session: &Session, function: &RomFuncti
     // Before anything that later ones would profit from.
     bench.first_replies("python_first_packed", Origin::Packed)?;
     bench.first_replies("python_first_started", Origin::Started)?;
-    bench.first_replies("python_first_upon_spare", Origin::UponSpare)?;
+    bench.first_replies("python_first_spare", Origin::UponSpare)?;
     let (snapshot, lazy) = (in_mode(function, StartMode::Snapshot), lazy(function));
     for (figure, origin, config, count) in [
         ("invoke_python", Origin::Started, snapshot.clone(), COUNT),
         ("invoke_python_lazy", Origin::Started, lazy.clone(), COUNT),
-        ("invoke_python_upon_spare", Origin::UponSpare, snapshot, COUNT),
-        ("invoke_python_upon_spare_lazy", Origin::UponSpare, lazy, COUNT),
+        ("invoke_python_spare", Origin::UponSpare, snapshot, COUNT),
+        ("invoke_python_spare_lazy", Origin::UponSpare, lazy, COUNT),
         (
             "invoke_python_boot",
             Origin::Started,
@@ -124,7 +124,7 @@ impl Bench<'_> {
     fn images(&self) -> Result<(), Failed> {
         for (figure, origin) in [
             ("python_image_kib", Origin::Started),
-            ("python_image_upon_spare_kib", Origin::UponSpare),
+            ("python_image_spare_kib", Origin::UponSpare),
         ] {
             self.get_ready(origin)?;
             self.create(origin, in_mode(self.function, StartMode::Snapshot))?;

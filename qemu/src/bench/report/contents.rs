@@ -140,12 +140,9 @@ pub(super) const CHARTS: &[Chart] = &[
         unit: "instructions",
         bars: &[
             ("loaded afresh", Aerie("invoke_python_boot")),
-            ("behind the runtime", Aerie("python_first_upon_spare")),
-            (
-                "behind runtime and function",
-                Aerie("invoke_python_upon_spare_lazy"),
-            ),
-            ("the same with its write set", Aerie("invoke_python_upon_spare")),
+            ("behind the runtime", Aerie("python_first_spare")),
+            ("behind runtime and function", Aerie("invoke_python_spare_lazy")),
+            ("the same with its write set", Aerie("invoke_python_spare")),
             ("as one layer", Aerie("invoke_python_lazy")),
             ("the same with its write set", Aerie("invoke_python")),
         ],
