@@ -1,6 +1,6 @@
 //! Preparations: functions on their way to being images.
 
-use crate::action::{ActionId, Settings};
+use crate::action::{ActionId, Actions, Settings};
 use alloc::string::String;
 use l4::CapIndex;
 
@@ -57,4 +57,17 @@ pub struct Preparation<Program, Memory> {
     pub since: u64,
     /// When it must be done.
     pub deadline: u64,
+}
+
+impl<Program, Memory> Preparation<Program, Memory> {
+    /// Settings and program of what is prepared: new ones, or those of one of these actions.
+    pub fn of<'a>(&'a self, actions: &'a Actions<Program>) -> Option<(&'a Settings, &'a Program)> {
+        match &self.new {
+            Some((settings, program)) => Some((settings, program)),
+            None => {
+                let action = actions.get(self.purpose.action()?)?;
+                Some((&action.settings, &action.program))
+            }
+        }
+    }
 }

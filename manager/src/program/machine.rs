@@ -261,9 +261,13 @@ impl Platform for Machine {
     }
 
     fn launch_runtime(&mut self, program: &Box<Program>, launch: Launch) -> Result<(), LaunchError> {
-        self.launch_by(launch, |task, supervisor, slots| {
+        // Its limit is like that of no invocation's worker.
+        let usual_limit = self.last_limit;
+        let launched = self.launch_by(launch, |task, supervisor, slots| {
             program.launch_runtime(task, supervisor, slots)
-        })
+        });
+        self.last_limit = usual_limit;
+        launched
     }
 
     fn launch_upon(

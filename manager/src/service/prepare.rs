@@ -148,14 +148,13 @@ impl<P: Platform> Service<P> {
     /// Settings, program and version of what is prepared.
     fn preparing(&self, index: u16) -> Option<(&Settings, &P::Program, u32)> {
         let preparation = self.preparations.get(index)?;
+        let (settings, program) = preparation.of(&self.actions)?;
         let action = preparation.purpose.action().and_then(|id| self.actions.get(id));
-        match &preparation.new {
-            Some((settings, program)) => {
-                let version = action.map_or(1, |action| action.version + 1);
-                Some((settings, program, version))
-            }
-            None => action.map(|action| (&action.settings, &action.program, action.version)),
-        }
+        let version = match (&preparation.new, action) {
+            (Some(_), action) => action.map_or(1, |action| action.version + 1),
+            (None, action) => action?.version,
+        };
+        Some((settings, program, version))
     }
 
     /// The settings that a worker which prepares an image runs with, and the name of its function.
@@ -168,46 +167,44 @@ impl<P: Platform> Service<P> {
         Some((settings, name))
     }
 
-    /// Starts a worker, or loads a stored one, which is returned.
-    fn launch_preparing(&mut self, index: u16) -> Result<Option<WorkerId>, LaunchError> {
+    /// Makes a place for the worker of a preparation.
+    fn place_preparing(&mut self, index: u16) -> Result<Launch, LaunchError> {
         let generation = self.next_generation();
         let Some((settings, _, version)) = self.preparing(index) else {
             return Err(LaunchError::Refused(l4::Error::NotFound));
         };
-        let config = &settings.config;
-        let (memory, priority, runtime) = (config.memory_bytes, config.priority, config.runtime);
+        let (memory, priority) = (settings.config.memory_bytes, settings.config.priority);
         let action = self
             .preparations
             .get(index)
-            .and_then(|preparation| preparation.purpose.action())
-            .unwrap_or(ActionId::NONE);
+            .and_then(|preparation| preparation.purpose.action());
         let worker = Worker {
-            action,
+            action: action.unwrap_or(ActionId::NONE),
             version,
             ..Worker::new(generation, WorkerState::Preparing(index), memory)
         };
         let place = self.workers.insert(worker).map_err(|_| LaunchError::Later)?;
-        let launch = Launch {
+        Ok(Launch {
             worker: worker.id(place),
             payer: Payer::Client,
             memory,
             priority,
-        };
-        let program = match self.preparations.get(index) {
-            Some(Preparation {
-                new: Some((_, program)),
-                ..
-            }) => Some(program),
-            _ => self.actions.get(action).map(|action| &action.program),
-        };
-        let is_alone = self
-            .preparations
-            .get(index)
-            .is_some_and(|preparation| preparation.is_alone);
-        let wants_spare = runtime == Runtime::Python && !is_alone;
-        let spare = self.spare.for_function(memory).filter(|_| wants_spare);
-        let launched = match program {
-            Some(program) => begin(&mut self.platform, program, spare, launch),
+        })
+    }
+
+    /// Starts a worker, or loads a stored one, which is returned.
+    fn launch_preparing(&mut self, index: u16) -> Result<Option<WorkerId>, LaunchError> {
+        let launch = self.place_preparing(index)?;
+        let place = launch.worker.index;
+        let preparation = self.preparations.get(index);
+        let prepared =
+            preparation.and_then(|preparation| Some((preparation, preparation.of(&self.actions)?)));
+        let launched = match prepared {
+            Some((preparation, (settings, program))) => {
+                let wants_spare = settings.config.runtime == Runtime::Python && !preparation.is_alone;
+                let spare = self.spare.for_function(launch.memory).filter(|_| wants_spare);
+                begin(&mut self.platform, program, spare, launch)
+            }
             None => Err(LaunchError::Refused(l4::Error::NotFound)),
         };
         let begun = launched.inspect_err(|_| {
