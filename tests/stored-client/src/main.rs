@@ -1,5 +1,6 @@
 //! Stores the snapshots of functions, and begins from them: `stored-client FUNCTION REQUEST`; or begins from the one that the boot
-//! image has: `stored-client FUNCTION REQUEST packed`.
+//! image has: `stored-client FUNCTION REQUEST packed`. With `no-spares` in place of that it makes sure that the manager starts no
+//! runtime ahead.
 //!
 //! What is loaded answers as what was started does, and says so; a file that is damaged, cut off, or of another build or function is
 //! as good as none, and an error for who insists.
@@ -33,6 +34,8 @@ const BUILD_WORD: usize = 4;
 
 /// More than the function's memory that it may use: not enough for the pages that are there twice upon another's runtime.
 const SCANT_BYTES: u64 = 256 << 10;
+/// More than a runtime's start takes.
+const LONG_NS: u64 = 2_000_000_000;
 /// How often is looked whether a runtime is ready.
 const WAIT_NS: u64 = 1_000_000;
 
@@ -43,12 +46,19 @@ fn main() -> i64 {
     let mut arguments = env::args().skip(1);
     let function = arguments.next();
     let request = arguments.next();
-    let is_packed = arguments.next() == Some("packed");
-    let (Some(registry), Some(function), Some(request)) = (env::cap("manager"), function, request) else {
-        println!("usage: stored-client FUNCTION REQUEST [packed], with the capability 'manager'");
+    let origin = match arguments.next() {
+        None => Some(Origin::Stored),
+        Some("packed") => Some(Origin::Packed),
+        Some("no-spares") => Some(Origin::NoSpares),
+        Some(_) => None,
+    };
+    let (Some(registry), Some(function), Some(request), Some(origin)) =
+        (env::cap("manager"), function, request, origin)
+    else {
+        println!("usage: stored-client FUNCTION REQUEST [packed|no-spares], with the capability 'manager'");
         return USAGE;
     };
-    match run(registry, function, request.as_bytes(), is_packed) {
+    match run(registry, function, request.as_bytes(), origin) {
         Ok(()) => 0,
         Err(why) => {
             println!("WRONG: {function}: {why}");
@@ -57,7 +67,18 @@ fn main() -> i64 {
     }
 }
 
-fn run(registry: CapIndex, function: &str, request: &[u8], is_packed: bool) -> Result<(), Fault> {
+/// Where the snapshots come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// They are stored first.
+    Stored,
+    /// From the boot image.
+    Packed,
+    /// There are to be none of runtimes.
+    NoSpares,
+}
+
+fn run(registry: CapIndex, function: &str, request: &[u8], origin: Origin) -> Result<(), Fault> {
     let session = Session::open(registry).map_err(|error| format!("the client can't register: {error}"))?;
     let found = RomFunction::find(function).map_err(|error| format!("{error}"))?;
     let client = Client {
@@ -66,10 +87,10 @@ fn run(registry: CapIndex, function: &str, request: &[u8], is_packed: bool) -> R
         name: function,
         request,
     };
-    let (file, answer) = if is_packed {
-        client.take_packed()?
-    } else {
-        client.store()?
+    let (file, answer) = match origin {
+        Origin::Packed => client.take_packed()?,
+        Origin::Stored => client.store()?,
+        Origin::NoSpares => return client.has_no_spares(),
     };
     client.load(&file, &answer)?;
     client.load_again(&file, &answer)?;
@@ -218,6 +239,22 @@ impl Client<'_> {
             }
             clock::sleep(WAIT_NS);
         }
+    }
+
+    /// Makes sure that no runtime is started for the next function, however much time there is.
+    fn has_no_spares(&self) -> Result<(), Fault> {
+        for _ in 0..2 {
+            self.create()?;
+            clock::sleep(LONG_NS);
+            let counters = self.session.actions().counters().map_err(told("counters"))?;
+            let info = self.image(self.name)?;
+            if counters.spare_bytes != 0 || info.depth != 0 {
+                return Err(format!("{counters:?}, {info:?}"));
+            }
+            self.delete(self.name)?;
+        }
+        println!("{}: no runtime is started ahead", self.name);
+        Ok(())
     }
 
     /// Creates the function again: with memory that is too little for it upon a runtime that was started before, then upon such a
