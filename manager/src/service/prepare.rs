@@ -48,9 +48,10 @@ fn begin<P: Platform>(
             ..launch
         };
         match platform.launch_upon(&spare.memory, program, own) {
-            // It takes less to start alone.
-            Err(LaunchError::LimitTooLow) => {}
-            launched => return launched.map(|()| Begun::UponSpare),
+            Ok(()) => return Ok(Begun::UponSpare),
+            Err(LaunchError::Later) => return Err(LaunchError::Later),
+            // What is left of the limit may be nothing to begin with. It takes less to start alone.
+            Err(LaunchError::LimitTooLow | LaunchError::Refused(_)) => {}
         }
     }
     platform.launch(program, launch).map(|()| Begun::Started)

@@ -252,6 +252,10 @@ impl Platform for Machine {
         if let Some(error) = self.refuse_launch {
             return Err(error);
         }
+        // An account has whole pages.
+        if launch.payer == Payer::Client && launch.memory < l4::PAGE_SIZE {
+            return Err(LaunchError::Refused(l4::Error::Invalid));
+        }
         match launch.payer {
             Payer::Client if launch.memory > self.memory => return Err(LaunchError::Later),
             Payer::Client => self.memory -= launch.memory,
