@@ -230,14 +230,34 @@ impl Client<'_> {
         Ok((file, answer))
     }
 
-    /// Waits until a runtime is ready for the next function.
-    fn await_spare(&self) -> Result<(), Fault> {
+    /// Waits until a runtime is ready for the next function, and tells its size in bytes.
+    fn await_spare(&self) -> Result<u64, Fault> {
         loop {
             let counters = self.session.actions().counters().map_err(told("counters"))?;
             if counters.spare_bytes > 0 {
-                return Ok(());
+                return Ok(counters.spare_bytes);
             }
             clock::sleep(WAIT_NS);
+        }
+    }
+
+    /// Makes sure that a function which may use less than a page more than a runtime that was started before is told that this is
+    /// too little.
+    fn cannot_use_so_little(&self, runtime_bytes: u64) -> Result<(), Fault> {
+        let limit_bytes = runtime_bytes + PAGE_SIZE / 2;
+        let config = ActionConfig {
+            memory_bytes: limit_bytes,
+            ..self.config()
+        };
+        let environment = &self.function.manifest.environment;
+        let refused = self
+            .session
+            .create(self.name, self.function.code(), config, environment);
+        match refused {
+            Err(CallError::Server(FaasError::MemoryLimit { limit_bytes: told })) if told == limit_bytes => {
+                Ok(())
+            }
+            other => Err(format!("{other:?} with {limit_bytes} bytes")),
         }
     }
 
@@ -262,7 +282,8 @@ impl Client<'_> {
     fn create_upon_spare(&self, answer: &[u8]) -> Result<(), Fault> {
         let started = self.image(self.name)?;
         self.delete(self.name)?;
-        self.await_spare()?;
+        let runtime_bytes = self.await_spare()?;
+        self.cannot_use_so_little(runtime_bytes)?;
         let scant = ActionConfig {
             memory_bytes: started.bytes + SCANT_BYTES,
             ..self.config()
