@@ -255,7 +255,7 @@ impl Platform for Machine {
     }
 
     fn launch(&mut self, program: &Box<Program>, launch: Launch) -> Result<(), LaunchError> {
-        self.launch_by(launch, |task, supervisor, slots| {
+        self.make_from_file(launch, |task, supervisor, slots| {
             program.launch(task, supervisor, slots)
         })
     }
@@ -263,7 +263,7 @@ impl Platform for Machine {
     fn launch_runtime(&mut self, program: &Box<Program>, launch: Launch) -> Result<(), LaunchError> {
         // Its limit is like that of no invocation's worker.
         let usual_limit = self.last_limit;
-        let launched = self.launch_by(launch, |task, supervisor, slots| {
+        let launched = self.make_from_file(launch, |task, supervisor, slots| {
             program.launch_runtime(task, supervisor, slots)
         });
         self.last_limit = usual_limit;
@@ -289,25 +289,14 @@ impl Platform for Machine {
         let Some(stored) = program.stored() else {
             return Ok(None);
         };
-        self.flush();
-        let launched = self.launched_slots(launch.worker.index)?;
-        let account = self.open_account(launch)?;
-        let capabilities = self.capabilities(&launch, account);
-        let task = self.task(&launch, account, &capabilities);
-        let supervisor = (self.gate, Sender::Worker(launch.worker).label());
-        match program.load(stored, &task, supervisor, launched) {
-            Ok(()) => {
-                self.note_limit(&launch);
-                Ok(Some(stored.is_single()))
-            }
+        let loaded = self.make(launch, |task, supervisor, slots| {
+            program.load(stored, task, supervisor, slots)
+        })?;
+        match loaded {
+            Ok(()) => Ok(Some(stored.is_single())),
+            Err(Error::NoMemory) => Err(LaunchError::LimitTooLow),
+            Err(error) if stored.is_required() => Err(LaunchError::Refused(error)),
             Err(error) => {
-                let _ = Task(CapIndex::TASK).delete(account);
-                if error == Error::NoMemory {
-                    return Err(LaunchError::LimitTooLow);
-                }
-                if stored.is_required() {
-                    return Err(LaunchError::Refused(error));
-                }
                 println!("a stored snapshot is not used: {error}");
                 Ok(None)
             }

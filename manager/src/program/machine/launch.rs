@@ -31,33 +31,45 @@ pub(super) fn placement(launch: &Launch) -> Placement {
 }
 
 impl Machine {
-    /// Makes a worker with an account of its own, and its task as `launch_task` does.
-    pub(super) fn launch_by(
+    /// Makes a worker with an account of its own, and its task as `make_task` does with how it is to be made, the gate and label
+    /// of its supervisor, and the slots for task and thread. If that fails, nothing of the worker is left.
+    pub(super) fn make<E>(
         &mut self,
         launch: Launch,
-        launch_task: impl FnOnce(&loader::Launch<'_>, (CapIndex, u64), Launched) -> Result<(), LoadError>,
-    ) -> Result<(), LaunchError> {
+        make_task: impl FnOnce(&loader::Launch<'_>, (CapIndex, u64), Launched) -> Result<(), E>,
+    ) -> Result<Result<(), E>, LaunchError> {
         self.flush();
-        let launched = self.launched_slots(launch.worker.index)?;
+        let slots = self.launched_slots(launch.worker.index)?;
         let account = self.open_account(launch)?;
         let capabilities = self.capabilities(&launch, account);
         let task = self.task(&launch, account, &capabilities);
         let supervisor = (self.gate, Sender::Worker(launch.worker).label());
-        launch_task(&task, supervisor, launched).map_err(|error| {
-            let _ = Task(CapIndex::TASK).delete(account);
-            match error {
-                LoadError::Kernel {
-                    error: Error::NoMemory,
-                    ..
-                } => LaunchError::LimitTooLow,
-                LoadError::Kernel { error, .. } => LaunchError::Refused(error),
-                LoadError::Elf(_) | LoadError::ImagesOverlap | LoadError::BadArguments => {
-                    LaunchError::Refused(Error::Invalid)
-                }
+        let made = make_task(&task, supervisor, slots);
+        match &made {
+            Ok(()) => self.note_limit(&launch),
+            Err(_) => {
+                let _ = Task(CapIndex::TASK).delete(account);
             }
-        })?;
-        self.note_limit(&launch);
-        Ok(())
+        }
+        Ok(made)
+    }
+
+    /// The same from a program's file.
+    pub(super) fn make_from_file(
+        &mut self,
+        launch: Launch,
+        make_task: impl FnOnce(&loader::Launch<'_>, (CapIndex, u64), Launched) -> Result<(), LoadError>,
+    ) -> Result<(), LaunchError> {
+        self.make(launch, make_task)?.map_err(|error| match error {
+            LoadError::Kernel {
+                error: Error::NoMemory,
+                ..
+            } => LaunchError::LimitTooLow,
+            LoadError::Kernel { error, .. } => LaunchError::Refused(error),
+            LoadError::Elf(_) | LoadError::ImagesOverlap | LoadError::BadArguments => {
+                LaunchError::Refused(Error::Invalid)
+            }
+        })
     }
 
     /// Makes a clone of a runtime that waits for code, and gives it that of `program`.
