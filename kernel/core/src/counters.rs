@@ -62,7 +62,7 @@ impl CpuCounters {
 }
 
 /// How much each CPU added to the number of things that exist; the number is the sum over all CPUs, so counting
-/// shares no cache line.
+/// shares no cache line. Who reads that something is over reads all that was counted before, too.
 #[repr(align(128))]
 struct Existing {
     objects: [AtomicU64; Kind::COUNT],
@@ -82,13 +82,13 @@ fn bump(pick: impl Fn(&Existing) -> &AtomicU64, by: i64) {
     let counter = pick(&EXISTING[crate::machine::machine_cpu() as usize]);
     counter.store(
         counter.load(Ordering::Relaxed).wrapping_add_signed(by),
-        Ordering::Relaxed,
+        Ordering::Release,
     );
 }
 
 fn total(pick: impl Fn(&Existing) -> &AtomicU64) -> u64 {
     EXISTING.iter().fold(0, |sum, existing| {
-        sum.wrapping_add(pick(existing).load(Ordering::Relaxed))
+        sum.wrapping_add(pick(existing).load(Ordering::Acquire))
     })
 }
 

@@ -1,10 +1,14 @@
 //! The kernel's own objects answer, and refuse what they should.
 
-use crate::harness::{FACTORY, Test, TestResult};
+use crate::harness::{FACTORY, PRIORITY, Test, TestResult, other_cpu};
 use crate::{check, check_eq, tests};
-use l4::object::{Debug, Factory, Icu, Irq, MapEntry, Scheduler, Task, Thread, Vcon};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+use l4::object::{Debug, Factory, Icu, Irq, MapEntry, Placement, Scheduler, Task, Thread, Vcon};
 use l4::protocol::{DEBUG, FACTORY as FACTORY_PROTOCOL, factory};
 use l4::{CapIndex, Error, Rights, Tag, Utcb, syscall};
+use l4re::thread::Builder;
 use l4re::{Slot, clock, start};
 
 pub(crate) const TESTS: &[Test] = tests![objects:
@@ -16,6 +20,7 @@ pub(crate) const TESTS: &[Test] = tests![objects:
     the_console_checks_lengths,
     the_debug_console_is_another_device,
     counters_count_objects,
+    counters_without_dying_objects_are_final,
     cpu_counters_rise,
     the_info_page_tells_the_time,
     random_words_differ,
@@ -175,6 +180,57 @@ fn counters_count_objects() -> TestResult {
     check!(after.free_frames < after.total_frames);
     DEBUGGER.set_name(gate.index(), "a name that is longer than fifteen bytes")?;
     drop((gate, irq, dataspace));
+    Ok(())
+}
+
+/// What another CPU still takes apart is counted among the dying as long as any counter counts it.
+fn counters_without_dying_objects_are_final() -> TestResult {
+    const ROUNDS: u64 = 1000;
+    let placement = Placement {
+        cpu: other_cpu()?,
+        priority: PRIORITY,
+        slice_us: 0,
+    };
+    let memory = Slot::allocate()?.filled();
+    let (slot, ended) = (memory.index(), Arc::new(AtomicU64::new(0)));
+    let looked_at = Arc::new(AtomicU64::new(0));
+    let (counted, seen) = (ended.clone(), looked_at.clone());
+    let mut existing = Vec::with_capacity(ROUNDS as usize);
+    let thread = Builder {
+        placement,
+        ..Builder::default()
+    }
+    .spawn(move || {
+        for _ in 0..ROUNDS {
+            let made = FACTORY.create_dataspace(0x2000, slot);
+            if made.and_then(|_| OWN.delete(slot)).is_err() {
+                return counted.store(u64::MAX, Ordering::SeqCst);
+            }
+            counted.fetch_add(1, Ordering::SeqCst);
+            // The CPU is idle meanwhile, and works on the dataspace.
+            while seen.load(Ordering::SeqCst) < counted.load(Ordering::SeqCst) {
+                clock::sleep(100_000);
+            }
+        }
+    })?;
+    for number in 1..=ROUNDS {
+        while ended.load(Ordering::SeqCst) < number {}
+        let mut counters = DEBUGGER.counters()?;
+        while counters.dying > 0 {
+            // Looks come at other moments of the other CPU's work each time.
+            for _ in 0..number % 100 * 20 {
+                core::hint::spin_loop();
+            }
+            counters = DEBUGGER.counters()?;
+        }
+        existing.push(counters.dataspaces);
+        looked_at.store(number, Ordering::SeqCst);
+    }
+    thread.join()?;
+    check_eq!(ended.load(Ordering::SeqCst), ROUNDS);
+    let least = existing.iter().min().copied().unwrap_or_default();
+    let early = existing.iter().filter(|number| **number > least).count();
+    check_eq!(early, 0);
     Ok(())
 }
 

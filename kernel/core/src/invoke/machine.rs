@@ -70,6 +70,8 @@ pub(super) fn debug(call: &Call) -> Result<Outcome, Error> {
 
 fn machine_counters(call: &Call) -> Result<Outcome, Error> {
     let objects = counters::objects;
+    // Before the others: without dying objects, what they counted is no longer among the others.
+    let dying = counters::dying_objects();
     call.answer(&[
         frame::total_count(),
         frame::free_count(),
@@ -81,6 +83,6 @@ fn machine_counters(call: &Call) -> Result<Outcome, Error> {
         objects(Kind::Dataspace),
         objects(Kind::Scheduler),
         counters::capabilities(),
-        counters::dying_objects(),
+        dying.max(counters::dying_objects()),
     ])
 }
