@@ -1,8 +1,10 @@
 //! What the whole machine has in use, for who has the capability `debug`.
 
+use interfaces::faas::RegistryClient;
+use interfaces::faas::client::ClientError;
 use l4::object::{Counters, Debug};
 use l4::{CapIndex, Error};
-use l4re::clock;
+use l4re::{Channel, clock};
 
 /// How long the machine may take to become quiet.
 const QUIET_NS: u64 = 2_000_000_000;
@@ -29,6 +31,25 @@ impl Machine {
         })
     }
 
+    /// As [`Machine::quiet`], but first the manager cleans up after its clients until only `others` are left.
+    ///
+    /// # Errors
+    /// The manager's; [`Error::Busy`] if it goes on having more clients; those of [`Machine::quiet`].
+    pub(crate) fn quiet_without_clients(
+        &self,
+        registry: CapIndex,
+        others: u64,
+    ) -> Result<Counters, ClientError> {
+        let deadline = clock::after(QUIET_NS);
+        while clients(registry)? > others {
+            if clock::now_ns() >= deadline {
+                return Err(Error::Busy.into());
+            }
+            clock::sleep(LOOK_NS);
+        }
+        Ok(self.quiet()?)
+    }
+
     /// The counters as soon as nothing is being taken apart any more.
     ///
     /// # Errors
@@ -47,4 +68,12 @@ impl Machine {
             clock::sleep(LOOK_NS);
         }
     }
+}
+
+/// How many clients the manager has, those among them that it still cleans up after.
+///
+/// # Errors
+/// The manager's.
+pub(crate) fn clients(registry: CapIndex) -> Result<u64, ClientError> {
+    Ok(RegistryClient::new(Channel(registry)).status()?.clients)
 }

@@ -16,6 +16,7 @@ mod shared;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use client_bench::options::{HELP, Mode, Options};
+use interfaces::faas::client::ClientError;
 use l4::object::{Counters, Placement, Scheduler};
 use l4::{CapIndex, Error};
 use l4re::thread::{Builder, JoinHandle};
@@ -91,12 +92,13 @@ const MOST_RUNS: usize = 4;
 /// A heap may need a page more when things happen in another order than ever before, so as long as frames get fewer there is one
 /// more run; what leaks, leaks in each of them.
 fn run_until_steady(options: Options, registry: CapIndex) -> i64 {
-    let compared = Machine::at_rest().and_then(|machine| {
+    let compare = || -> Result<(i64, bool), ClientError> {
+        let (machine, others) = (Machine::at_rest()?, machine::clients(registry)?);
         let mut code = run(options.clone(), true, registry);
-        let (mut before, mut is_steady) = (machine.quiet()?, false);
+        let (mut before, mut is_steady) = (machine.quiet_without_clients(registry, others)?, false);
         for number in 0..MOST_RUNS {
             code |= run(options.clone(), number > 0, registry);
-            let after = machine.quiet()?;
+            let after = machine.quiet_without_clients(registry, others)?;
             println!("in use before: {before:?}\nin use after:  {after:?}");
             is_steady = after == before;
             if is_steady || without_frames(after) != without_frames(before) {
@@ -105,8 +107,8 @@ fn run_until_steady(options: Options, registry: CapIndex) -> i64 {
             before = after;
         }
         Ok((code, is_steady))
-    });
-    match compared {
+    };
+    match compare() {
         Ok((code, is_steady)) => {
             println!("leaks: {}", if is_steady { "none" } else { "SOME" });
             if is_steady { code } else { FAILED }
