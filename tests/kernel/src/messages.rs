@@ -370,6 +370,9 @@ fn a_utcb_that_changes_meanwhile_harms_nobody() -> TestResult {
         core::ptr::from_ref(Utcb::current()).cast_mut().cast::<u64>(),
     ));
     let (ended, target) = (stop.clone(), own.clone());
+    // Not the original: a mixture of words may move it.
+    let passed = Slot::allocate()?.filled();
+    let slot = passed.index();
     let scribbler = Builder {
         placement: Placement {
             cpu,
@@ -380,9 +383,13 @@ fn a_utcb_that_changes_meanwhile_harms_nobody() -> TestResult {
     }
     .spawn(move || {
         let words = target.load(Ordering::SeqCst);
-        let good = SendItem::map(CapIndex::DEBUG, Rights::READ).words();
+        let good = SendItem::map(slot, Rights::READ).words();
         let mut round = 0u64;
         while !ended.load(Ordering::Relaxed) {
+            if round.is_multiple_of(256) {
+                // It is there unless it was moved.
+                let _ = OWN.map(&[MapEntry::copy(CapIndex::DEBUG, slot, Rights::READ)]);
+            }
             let bad = [round.rotate_left(20), u64::MAX ^ round];
             for (index, word) in good.into_iter().chain(bad).enumerate() {
                 // SAFETY: The first words of the UTCB of a thread of this task that outlives this one. Nobody relies
