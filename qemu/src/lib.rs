@@ -20,6 +20,7 @@ pub mod image;
 pub mod invoke;
 pub mod libffi;
 pub mod list;
+pub mod lock;
 pub mod machine;
 pub mod project;
 pub mod python_code;

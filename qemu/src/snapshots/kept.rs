@@ -1,21 +1,18 @@
 //! The folder where snapshots are kept that were stored before, in the hands of one build at a time.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::AtomicBool;
 
 use interfaces::manifest;
 use stored_image::StoredImage;
 
 use super::{SnapshotError, io};
-use crate::error::Error;
+use crate::lock::lock;
 
 /// How many snapshots of functions of one name are kept. Those of other builds are of no use any more.
 const KEPT: usize = 8;
-/// How often a build that waits looks again.
-const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The folder, and a folder in it for what is made on the way to a snapshot.
 ///
@@ -94,34 +91,6 @@ impl Drop for Kept {
         // The next build tries again.
         let _ = fs::remove_dir_all(&self.work);
     }
-}
-
-/// Opens a file and locks it.
-fn lock(
-    path: &Path,
-    waiting: impl FnOnce() -> Result<Arc<AtomicBool>, SnapshotError>,
-) -> Result<File, SnapshotError> {
-    let try_lock = |file: &File| match file.try_lock() {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(error)) => Err(io(path)(error)),
-    };
-    let file = File::options()
-        .create(true)
-        .append(true)
-        .open(path)
-        .map_err(io(path))?;
-    if try_lock(&file)? {
-        return Ok(file);
-    }
-    let interrupt = waiting()?;
-    while !try_lock(&file)? {
-        if interrupt.load(Ordering::Relaxed) {
-            return Err(Error::Interrupted.into());
-        }
-        std::thread::sleep(POLL_INTERVAL);
-    }
-    Ok(file)
 }
 
 /// Removes all but the youngest snapshots of functions of this name.

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::Error;
+use crate::lock::lock;
 use crate::machine::Emulator;
 use crate::project::Project;
 use crate::run::{find_qemu, interrupt_flag};
@@ -58,12 +59,18 @@ pub fn test(root: &Path, qemu: &str, only: &str) -> Result<(), Error> {
         path: folder.clone(),
         source,
     })?;
+    let interrupt = interrupt_flag()?;
+    // Two runs would take each other's images and logs away.
+    let _lock = lock(&folder.join("lock"), || -> Result<_, Error> {
+        println!("waiting for another run of the tests in {}", folder.display());
+        Ok(Arc::clone(&interrupt))
+    })?;
     let report = Report::new(folder);
     let session = Session {
         project: &project,
         qemu: &qemu,
         only,
-        interrupt: interrupt_flag()?,
+        interrupt,
     };
     host::run(&session, &report);
     python_runtime::run(&session, &report);
