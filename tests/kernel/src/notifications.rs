@@ -196,12 +196,13 @@ fn a_timer_fires_at_its_time() -> TestResult {
 
 fn a_timer_can_be_moved_and_cancelled() -> TestResult {
     let irq = irq(0x40)?;
-    Irq(irq.index()).set_timer(clock::after(2_000_000))?;
-    let later = clock::after(6_000_000);
+    // Late enough that it isn't due before it is moved or cancelled, whatever the host does meanwhile.
+    let soon = clock::after(300_000_000);
+    Irq(irq.index()).set_timer(soon)?;
+    let later = soon + 4_000_000;
     Irq(irq.index()).set_timer(later)?;
     check_eq!(label(syscall::wait(clock::after(1_000_000_000))), Some(0x40));
     check!(clock::now_ns() >= later);
-    // Late enough that it isn't due before it is cancelled, whatever the host does meanwhile.
     let cancelled = clock::after(300_000_000);
     Irq(irq.index()).set_timer(cancelled)?;
     Irq(irq.index()).set_timer(NEVER)?;
