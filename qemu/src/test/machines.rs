@@ -49,6 +49,7 @@ struct Job {
     profile: Profile,
     qemu_options: String,
     limit: Duration,
+    silence: Duration,
     check: Check,
 }
 
@@ -131,6 +132,7 @@ fn kernel_job(root: &Path, profile: Profile) -> Job {
         profile,
         qemu_options: String::new(),
         limit: KERNEL_LIMIT,
+        silence: DEFAULT_SILENCE,
         check: Check::Tap,
     }
 }
@@ -164,6 +166,7 @@ fn scenario_job(root: &Path, name: String, scenario: Scenario) -> Job {
         },
         qemu_options: scenario.qemu_options.clone(),
         limit: Duration::from_secs(scenario.limit),
+        silence: Duration::from_secs(scenario.silence),
         check: Check::Scenario(Box::new(scenario)),
     }
 }
@@ -190,7 +193,7 @@ fn execute(session: &Session<'_>, report: &Report, ready: &Ready) {
     let watch = Watch {
         log: report.log(name),
         is_shown: false,
-        silence: Some(DEFAULT_SILENCE),
+        silence: Some(ready.job.silence),
         limit: Some(ready.job.limit),
         interrupt: session.interrupt.clone(),
     };

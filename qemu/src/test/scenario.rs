@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::report::Tests;
 use crate::console::Verdict;
+use crate::project::DEFAULT_SILENCE;
 
 /// How long a scenario may take, unless it says otherwise, in seconds.
 const DEFAULT_LIMIT: u64 = 300;
@@ -93,10 +94,17 @@ pub(super) struct Scenario {
     /// Seconds that the whole run may take.
     #[serde(default = "default_limit")]
     pub(super) limit: u64,
+    /// Seconds that its console may be silent.
+    #[serde(default = "default_silence")]
+    pub(super) silence: u64,
 }
 
 fn default_limit() -> u64 {
     DEFAULT_LIMIT
+}
+
+fn default_silence() -> u64 {
+    DEFAULT_SILENCE.as_secs()
 }
 
 /// A scenario's name, with what its file holds.
@@ -224,6 +232,14 @@ mod tests {
                 "{part}: {tests:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_scenario_may_be_long_and_silent() {
+        let usual = scenario("expect = []");
+        assert_eq!((usual.limit, usual.silence), (300, 60));
+        let patient = scenario("expect = []\nlimit = 7\nsilence = 8");
+        assert_eq!((patient.limit, patient.silence), (7, 8));
     }
 
     #[test]
