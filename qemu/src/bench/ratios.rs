@@ -14,6 +14,12 @@ use crate::machine::Accelerator;
 /// How often boot and scaling are measured; the median counts.
 const REPETITIONS: usize = 5;
 
+/// What two machines at once get of an idle host with two CPUs, at least, over what one gets alone.
+const IDLE_HOST: f64 = 1.86;
+
+/// How often the scaling is measured, all told, on a host that is not idle.
+const ATTEMPTS: u32 = 4;
+
 /// What the scaling is measured with, but for the number of threads.
 const SCALING_ARGUMENTS: &str = "--iterations=4000 --warmup=500 --mode=boot --format=json";
 
@@ -99,10 +105,27 @@ impl Session<'_> {
         Ok(lines::median(aerie).zip(lines::median(linux)))
     }
 
+    /// As [`Self::scaling_once`], again while others keep the host busy. The attempt counts in which two machines at once got most:
+    /// what Aerie did has no part in the choice.
+    fn scaling(&self, images: &[PathBuf]) -> Result<Vec<f64>, Error> {
+        let mut idlest = self.scaling_once(images)?;
+        for _ in 1..ATTEMPTS {
+            let host = of_host(&idlest);
+            if host >= IDLE_HOST {
+                break;
+            }
+            println!(
+                "two machines at once do {host:.2} times what one does alone, on an idle host {IDLE_HOST} or more: measuring again"
+            );
+            idlest = idler(idlest, self.scaling_once(images)?);
+        }
+        Ok(idlest)
+    }
+
     /// Throughput of one client, two and so on over that of one, in medians; the last is that of two machines with one client each
     /// that run at once, which nothing but the host connects. Each round measures all of them, so that a host that changes its
     /// speed changes all.
-    fn scaling(&self, images: &[PathBuf]) -> Result<Vec<f64>, Error> {
+    fn scaling_once(&self, images: &[PathBuf]) -> Result<Vec<f64>, Error> {
         let mut rounds = Vec::new();
         for _ in 0..REPETITIONS {
             let throughput = |(clients, image): (u32, &PathBuf)| {
@@ -145,5 +168,33 @@ impl Session<'_> {
                 .map_err(|_| Error::Failed("a thread of the tool panicked".into()))?;
             Ok(one? + other?)
         })
+    }
+}
+
+/// What an attempt says of the host.
+fn of_host(factors: &[f64]) -> f64 {
+    factors.last().copied().unwrap_or_default()
+}
+
+/// The attempt in which the host had more to give, the earlier one if it was the same.
+fn idler(earlier: Vec<f64>, later: Vec<f64>) -> Vec<f64> {
+    if of_host(&later) > of_host(&earlier) {
+        later
+    } else {
+        earlier
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::idler;
+
+    #[test]
+    fn the_host_alone_decides_which_attempt_counts() {
+        let busy = vec![1.0, 1.9, 1.7];
+        let idle = vec![1.0, 1.6, 1.88];
+        assert_eq!(idler(busy.clone(), idle.clone()), idle);
+        assert_eq!(idler(idle.clone(), busy), idle);
+        assert_eq!(idler(idle.clone(), vec![1.0, 2.0, 1.88]), idle);
     }
 }
