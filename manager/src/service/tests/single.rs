@@ -219,6 +219,20 @@ fn exits_panics_and_wrong_messages_are_told_apart() {
     }
 }
 
+/// Calls without the manager that are answered so are made again here.
+#[test]
+fn who_has_a_request_gets_no_other_one_by_ready_once() {
+    let mut service = service().with_action("f", config(StartMode::Warm));
+    let call = service.call("f");
+    let worker = service.newest();
+    service.ready(worker);
+    service.ready_once(worker);
+    assert_eq!(service.error(call), &FaasError::WorkerProtocol);
+    let counters = service.counters();
+    assert_eq!((counters.failed, counters.workers_live), (1, 0));
+    service.close_and_check();
+}
+
 #[test]
 fn an_error_of_the_function_leaves_a_warm_worker() {
     let mut service = service().with_action("f", config(StartMode::Warm));
